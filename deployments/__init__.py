@@ -1,0 +1,1 @@
+"""How the flows get onto a Prefect server: `poolkeeper up | deploy | doctor`."""

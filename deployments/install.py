@@ -1,0 +1,107 @@
+"""Putting the flows onto a server: work pool, deployments, automations. What is there already is left as it is."""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.settings import get_current_settings
+
+from deployments.project import (
+    ROOT,
+    ProjectProblem,
+    WantedDeployment,
+    management_pool,
+    management_pool_spec,
+    wanted_automations,
+    wanted_deployments,
+)
+from deployments.terminal import Terminal
+from flows.policy.drift import differences
+from flows.prefect_api import Api, automations, own
+from flows.prefect_api.paging import Row
+from flows.prefect_api.work_pools import read_pool
+
+
+async def install(api: Api, terminal: Terminal) -> dict[str, str]:
+    """Everything that the keeper needs on a server. The ids of its deployments by `flow/deployment`."""
+    await _pool(api, terminal)
+    ids = await deploy(api, terminal, wanted_deployments())
+    there = await automations.read_automations(api)
+    for wanted in wanted_automations():
+        await _automation(api, terminal, wanted.name, wanted.resolved(ids), there.get(wanted.name, []))
+    return ids
+
+
+async def deploy(api: Api, terminal: Terminal, wanted: Sequence[WantedDeployment]) -> dict[str, str]:
+    """Deploy those that are missing or otherwise than written; what a person paused stays paused."""
+    before = {each.name: await own.find_deployment(api, each.name) for each in wanted}
+    stale = [each for each in wanted if drift(each, before[each.name])]
+    if stale:
+        with terminal.working(f"deploying {', '.join(each.name for each in stale)}"):
+            await _prefect_deploy(stale)
+    ids: dict[str, str] = {}
+    for each in wanted:
+        row = await own.find_deployment(api, each.name)
+        if row is None:
+            raise ProjectProblem(f"'prefect deploy' said it deployed {each.name!r}, but it is not there. Run again.")
+        await own.forbid_unknown_parameters(api, row)
+        await own.switch_off(api, row, *own.switched_off(before[each.name]))
+        ids[each.name] = row["id"]
+        done = "is as written" if each not in stale else ("updated" if before[each.name] else "created")
+        terminal.done(f"deployment {each.name}", done)
+    return ids
+
+
+def drift(wanted: WantedDeployment, row: Row | None) -> tuple[str, ...]:
+    """What of a deployment is otherwise than written; everything, where it is missing."""
+    return ("missing",) if row is None else differences(wanted.described, own.described(row))
+
+
+async def _pool(api: Api, terminal: Terminal) -> None:
+    name = management_pool()
+    pool = await read_pool(api, name)
+    if pool is None:
+        await own.create_pool(api, name, management_pool_spec())
+        terminal.done(f"work pool {name}", "created")
+    else:
+        terminal.done(f"work pool {name}", f"is there ({pool.type})")
+
+
+async def _automation(api: Api, terminal: Terminal, name: str, body: dict[str, Any], existing: Sequence[Row]) -> None:
+    if not existing:
+        await automations.create_automation(api, body)
+        outcome = "created"
+    elif differences(automations.described(body), automations.described(existing[0])):
+        await automations.replace_automation(api, existing[0], body)
+        outcome = "updated"
+    else:
+        outcome = "is as written" + ("" if existing[0]["enabled"] else ", paused")
+    terminal.done(f"automation {name}", outcome)
+
+
+async def _prefect_deploy(stale: Sequence[WantedDeployment]) -> None:
+    """Let Prefect deploy them, from a file that has only these."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "prefect.yaml"
+        path.write_text(yaml.safe_dump({"name": "poolkeeper", "deployments": [dict(each.entry) for each in stale]}))
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(path)]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=ROOT,
+            env=child_environment(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+    if process.returncode:
+        raise ProjectProblem(f"'prefect deploy' failed:\n{output.decode(errors='replace').strip()}")
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of the processes that are started here: this one's, and the API that is in use."""
+    return {**os.environ, "PREFECT_API_URL": str(get_current_settings().api.url)}

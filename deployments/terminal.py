@@ -1,0 +1,86 @@
+"""What a person sees while a command works, and at its end."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.policy.server_health import Check
+
+# Beyond this many pools the terminal shows those that need attention, and the report the rest.
+ROWS_SHOWN = 30
+
+
+class Terminal:
+    """Lines of what is being done and of what is done. Without a terminal there is no colour and no movement."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(file=sys.stdout, highlight=False)
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Say what is being done while it is done; call what is yielded to say how far it is."""
+        if self.console.is_terminal:
+            with self.console.status(f"{escape(what)} …") as status:
+                yield lambda progress: status.update(f"{escape(progress)} …")
+            return
+        said = [what]
+        self.console.print(f"… {escape(what)}", soft_wrap=True)
+
+        def say(progress: str) -> None:
+            if progress != said[-1]:
+                said.append(progress)
+                self.console.print(f"… {escape(progress)}", soft_wrap=True)
+
+        yield say
+
+    def done(self, what: str, outcome: str) -> None:
+        self.console.print(f"[green]✓[/green] {escape(what)}: {escape(outcome)}", soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self.console.print(f"[yellow]![/yellow] {escape(text)}", soft_wrap=True)
+
+    def fail(self, text: str) -> None:
+        self.console.print(f"[red]✗[/red] {escape(text)}", soft_wrap=True)
+
+    def check(self, check: Check) -> None:
+        """One line of the doctor, and under it what to do where something is wrong."""
+        if check.is_well:
+            self.done(check.what, check.found)
+        else:
+            self.fail(f"{check.what}: {check.found}")
+            self.console.print(f"  [bold]→[/bold] {escape(check.todo)}", soft_wrap=True)
+
+    def say(self, text: str = "") -> None:
+        self.console.print(escape(text), soft_wrap=True)
+
+    def links(self, links: Mapping[str, str]) -> None:
+        width = max(map(len, links))
+        for label, url in links.items():
+            self.console.print(f"  {label:<{width}}  [cyan]{escape(url)}[/cyan]", soft_wrap=True)
+
+    def inventory(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The inventory's table, narrow enough for 80 columns."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("work pool", overflow="fold")
+        for heading in ("slots", "workers", "late", "failed"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("findings", overflow="fold")
+        shown = sorted(rows, key=lambda row: row["findings"] == "")[:ROWS_SHOWN]
+        for row in shown:
+            limit = "–" if row["concurrency_limit"] is None else row["concurrency_limit"]
+            table.add_row(
+                escape(str(row["pool"])),
+                f"{row['active']}/{limit}",
+                f"{row['workers_online']}/{row['workers_online'] + row['workers_offline']}",
+                str(row["late"]),
+                f"{row['failed']}/{row['finished']}",
+                escape(row["findings"].replace(", ", " ")),
+            )
+        self.console.print(table)
+        if len(rows) > len(shown):
+            self.say(f"… and {len(rows) - len(shown)} more in the report.")

@@ -1,0 +1,170 @@
+"""One connection to Prefect's API: bounded concurrency, retried reads, errors a person can act on.
+
+Requests go out through Prefect's own client, which knows the address, the credentials, and when a server asks to
+wait. Answers are read as plain JSON: decoding them into Prefect's models costs more than fetching them.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+from prefect.client.base import ServerType
+from prefect.client.orchestration import PrefectClient, get_client
+
+# More connections make a Prefect server no faster; this many keep it busy.
+CONCURRENT_REQUESTS = 8
+# Prefect's client retries what a server says about itself (429, 502, 503) and lost connections. A read may also be
+# repeated when the server stumbled over it, which happens while it starts or stops.
+STUMBLES = frozenset({500, 504})
+STUMBLE_WAITS = (1.0, 2.0, 4.0)
+SECOND = timedelta(seconds=1)
+
+Facts = TypeVar("Facts")
+Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
+
+
+class ApiProblem(Exception):
+    """The API could not be read or written; the message says what to do about it."""
+
+
+class Unreachable(ApiProblem):
+    """No answer from the API."""
+
+
+class Refused(ApiProblem):
+    """The API does not accept who is asking, or what is asked for."""
+
+
+class Garbled(ApiProblem):
+    """An answer that cannot be read."""
+
+
+class NotFound(ApiProblem):
+    """The thing asked for is not there (any more)."""
+
+
+class Api:
+    """The open connection. `requests` counts the requests it has made."""
+
+    def __init__(self, client: PrefectClient) -> None:
+        self._client = client
+        self._free = asyncio.Semaphore(CONCURRENT_REQUESTS)
+        self.requests = 0
+        self.is_cloud = client.server_type is ServerType.CLOUD
+        self.address = _without_credentials(str(client.api_url))
+
+    async def read(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The JSON answer to a question that changes nothing; `body` makes it one of Prefect's POST filters."""
+        for wait in (*STUMBLE_WAITS, None):
+            try:
+                answer = await self._send("GET" if body is None else "POST", path, body)
+                return json.loads(answer.content)
+            except httpx.HTTPStatusError as problem:
+                if wait is None or problem.response.status_code not in STUMBLES:
+                    raise self._explain(problem, path) from None
+            except json.JSONDecodeError:
+                if wait is None:
+                    raise Garbled(f"{self.address}{path} answered with something that is not JSON.") from None
+            except httpx.TransportError as problem:
+                raise self._explain(problem, path) from None
+            await asyncio.sleep(wait)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def write(self, method: Method, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Change something, and return the JSON answer (None where there is none)."""
+        try:
+            answer = await self._send(method, path, body)
+        except (httpx.HTTPStatusError, httpx.TransportError) as problem:
+            raise self._explain(problem, path) from None
+        return json.loads(answer.content) if answer.content else None
+
+    async def server_time(self) -> datetime:
+        """The server's clock, by which it stamps heartbeats and states.
+
+        It is told in whole seconds; rounded up, so that nothing which has happened lies after it.
+        """
+        answer = await self._send("GET", "/health", None)
+        stamp = answer.headers.get("date")
+        return parsedate_to_datetime(stamp).astimezone(UTC) + SECOND if stamp else datetime.now(UTC)
+
+    async def _send(self, method: Method, path: str, body: dict[str, Any] | None) -> httpx.Response:
+        async with self._free:
+            self.requests += 1
+            answer: httpx.Response = await self._client.request(method, path, json=body)  # type: ignore[arg-type]
+            return answer
+
+    def _explain(self, problem: httpx.HTTPError, path: str) -> ApiProblem:
+        return explain(problem, self.address, path)
+
+
+def explain(problem: httpx.HTTPError, address: str, path: str = "") -> ApiProblem:
+    """The problem in words, without the request's or the answer's content, which may hold secrets."""
+    if not isinstance(problem, httpx.HTTPStatusError):
+        return Unreachable(
+            f"Prefect's API at {address} does not answer ({type(problem).__name__}). "
+            "Check that the server runs and that PREFECT_API_URL is right."
+        )
+    status = problem.response.status_code
+    if status == httpx.codes.UNAUTHORIZED:
+        return Refused(
+            f"Prefect's API at {address} does not accept the credentials (401). "
+            "Check PREFECT_API_KEY for Prefect Cloud, or PREFECT_API_AUTH_STRING for a server of your own."
+        )
+    if status == httpx.codes.FORBIDDEN:
+        return Refused(f"Prefect's API at {address} does not permit {path} (403). Use credentials that may do this.")
+    if status == httpx.codes.NOT_FOUND:
+        return NotFound(f"Prefect's API at {address} knows nothing at {path} (404).")
+    if status in (httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY):
+        return Refused(
+            f"Prefect's API at {address} does not accept what was sent to {path} ({status}).{_detail(problem)}"
+        )
+    return ApiProblem(f"Prefect's API at {address} failed on {path} ({status}). Look at the server's log.")
+
+
+def decode(rows: Iterable[dict[str, Any]], what: str, make: Callable[[dict[str, Any]], Facts]) -> list[Facts]:
+    """Rows of an answer as facts; `ApiProblem` where the answer does not look as it should."""
+    try:
+        return [make(row) for row in rows]
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise ApiProblem(
+            f"Prefect's API described a {what} in a way that is not understood ({type(problem).__name__}). "
+            "Compare the versions of client and server with 'poolkeeper doctor'."
+        ) from None
+
+
+def instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+@asynccontextmanager
+async def connect() -> AsyncIterator[Api]:
+    """Connect to the API that Prefect's settings name."""
+    client = get_client()
+    try:
+        async with client:
+            yield Api(client)
+    except httpx.HTTPError as problem:
+        raise explain(problem, _without_credentials(str(client.api_url))) from None
+
+
+def _detail(problem: httpx.HTTPStatusError) -> str:
+    """What the server says is wrong: places and messages, never the values it repeats."""
+    try:
+        answer = problem.response.json()
+        detail = answer.get("exception_detail") or answer.get("detail")
+    except (ValueError, AttributeError):
+        return ""
+    if isinstance(detail, list):
+        return " " + "; ".join(f"{'.'.join(map(str, each.get('loc', ())))}: {each.get('msg')}" for each in detail)
+    return ""
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")

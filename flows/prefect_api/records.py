@@ -1,0 +1,95 @@
+"""What the flows leave in Prefect for people and for their own next run: artifacts by key."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from prefect.runtime import flow_run
+
+from flows.policy.plan import Number
+from flows.prefect_api.client import Api, ApiProblem, NotFound, instant
+
+Row = Mapping[str, Number]
+
+# A page of the UI shows this much of a table without trouble; more goes into further parts.
+ROWS_PER_PART = 10_000
+# Two days of a report that comes every 15 minutes. Without an end the reports would outgrow what they report on.
+KEPT_VERSIONS = 200
+FORGOTTEN_AT_ONCE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Rows kept under a key, and since when."""
+
+    rows: list[dict[str, Any]]
+    kept_at: datetime
+
+
+async def publish(
+    api: Api, key: str, *, description: str, markdown: str, rows: Sequence[Row], earlier: Sequence[str] = ()
+) -> list[str]:
+    """Leave a page and its table under the key; the ids of what was written. The description, Markdown, is what
+    the page of the key shows of each.
+
+    With the ids of an `earlier` publication of the same run, that one is brought up to date instead.
+    """
+    parts = [(key, "markdown", markdown, description), *_table_parts(key, description, rows)]
+    if len(earlier) == len(parts):
+        for artifact_id, (_, _, data, words) in zip(earlier, parts, strict=True):
+            await api.write("PATCH", f"/artifacts/{artifact_id}", {"data": data, "description": words})
+        return list(earlier)
+    ids = [await _create(api, *part) for part in parts]
+    for part_key, *_ in parts:
+        await _forget(api, part_key)
+    return ids
+
+
+async def read_record(api: Api, key: str) -> Kept | None:
+    """The rows last kept under the key, or None where nothing readable is kept."""
+    try:
+        artifact = await api.read(f"/artifacts/{key}/latest")
+        rows, kept_at = json.loads(artifact["data"]), instant(artifact["updated"])
+    except (NotFound, ValueError, TypeError, KeyError):
+        return None
+    return Kept(rows, kept_at) if isinstance(rows, list) and kept_at else None
+
+
+async def keep_record(api: Api, key: str, rows: Sequence[Row], description: str) -> None:
+    """Keep rows under the key until they are replaced. Earlier ones stay readable in the key's history."""
+    await _create(api, key, "table", json.dumps([dict(row) for row in rows]), description)
+    await _forget(api, key)
+
+
+def _table_parts(key: str, description: str, rows: Sequence[Row]) -> Iterator[tuple[str, str, str, str]]:
+    """Key, type, data and description of each part of a table; an empty table is a part as well."""
+    for number, start in enumerate(range(0, max(1, len(rows)), ROWS_PER_PART), start=1):
+        part_key = f"{key}-table" if number == 1 else f"{key}-table-{number}"
+        yield part_key, "table", json.dumps([dict(row) for row in rows[start : start + ROWS_PER_PART]]), description
+
+
+async def _create(api: Api, key: str, kind: str, data: str, description: str) -> str:
+    body: dict[str, Any] = {"key": key, "type": kind, "data": data, "description": description}
+    if run_id := flow_run.get_id():
+        body["flow_run_id"] = str(UUID(run_id))
+    artifact = await api.write("POST", "/artifacts/", body)
+    return str(artifact["id"])
+
+
+async def _forget(api: Api, key: str) -> None:
+    """Delete versions of one of the keeper's own records beyond those that are kept, a few at a time."""
+    query = {
+        "artifacts": {"key": {"any_": [key]}},
+        "sort": "CREATED_DESC",
+        "offset": KEPT_VERSIONS,
+        "limit": FORGOTTEN_AT_ONCE,
+    }
+    try:
+        for old in await api.read("/artifacts/filter", query):
+            await api.write("DELETE", f"/artifacts/{old['id']}")
+    except ApiProblem:
+        # Somebody else forgot it first, or the server is busy: the next run tries again.
+        return

@@ -1,0 +1,36 @@
+"""What a run leaves for people, and under which key they find it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from slugify import slugify
+
+from flows.policy.plan import Number
+
+Row = Mapping[str, Number]
+
+# What a job's own artifacts add to its name.
+TAKEN = re.compile(r"(table|record)(-|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One line that says it all, the page behind it, and the table with every row.
+
+    The line is shown as it is wherever Prefect shows a message, so names in it go through `plain`.
+    """
+
+    verdict: str
+    markdown: str
+    rows: tuple[Row, ...] = ()
+
+
+def report_key(job: str, narrowed_to: str | None) -> str:
+    """The artifact key of a job's report; a run narrowed to one pool adds the pool's slug."""
+    if narrowed_to is None:
+        return job
+    slug = slugify(narrowed_to) or sha256(narrowed_to.encode()).hexdigest()[:8]
+    # A pool named `table` must not take the place of the fleet's table.
+    return f"{job}-pool-{slug}" if TAKEN.match(slug) else f"{job}-{slug}"

@@ -1,0 +1,57 @@
+"""What all tests share: a Prefect home of their own, and one real server for the whole session."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Before Prefect is imported anywhere: the user's own profile, server and database are none of the tests' business.
+HOME = tempfile.TemporaryDirectory(prefix="poolkeeper-tests-", ignore_cleanup_errors=True)
+for _name in [name for name in os.environ if name.startswith("PREFECT_")]:
+    del os.environ[_name]
+os.environ |= {"PREFECT_HOME": HOME.name, "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+
+import pytest  # noqa: E402
+from prefect.events.worker import EventsWorker  # noqa: E402
+from prefect.flows import load_flow_from_entrypoint  # noqa: E402
+from prefect.logging.handlers import APILogWorker  # noqa: E402
+from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
+
+from tests.rest import Rest  # noqa: E402
+from tests.servers import free_port, prefect_environment, running_server  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of the session's server, for processes that shall use it."""
+    return prefect_environment(tmp_path_factory.mktemp("server"), free_port())
+
+
+@pytest.fixture(scope="session")
+def server(environment: dict[str, str]) -> Iterator[str]:
+    """The address of the session's server, which is Prefect's API in this process from then on."""
+    with running_server(environment) as url, temporary_settings({PREFECT_API_URL: url}):
+        yield url
+        # What is still on its way would otherwise be tried again and again once the server is gone.
+        APILogWorker.drain_all()
+        EventsWorker.drain_all()
+
+
+@pytest.fixture
+def rest(server: str) -> Iterator[Rest]:
+    with Rest(server) as rest:
+        yield rest
+
+
+@pytest.fixture(scope="session")
+def inventory() -> Any:
+    """The flow as a run loads it."""
+    return load_flow_from_entrypoint(str(ROOT / "flows/inventory.py:inventory"), use_placeholder_flow=False)

@@ -1,0 +1,82 @@
+"""Real Prefect servers for tests and benchmarks: on loopback, on a free port, each with a home of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+PREFECT = (sys.executable, "-m", "prefect")
+START_SECONDS = 120
+STOP_SECONDS = 30
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def prefect_environment(home: Path, port: int) -> dict[str, str]:
+    """Nothing of the user's own Prefect settings, so that no other server or database is ever touched."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return kept | {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_API_DATABASE_CONNECTION_URL": database_url(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+
+
+def database_url(home: Path) -> str:
+    return f"sqlite+aiosqlite:///{home / 'prefect.db'}"
+
+
+def is_healthy(api_url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{api_url}/health", timeout=5) as response:  # noqa: S310 - our own address
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def start_server(environment: Mapping[str, str], *options: str) -> subprocess.Popen[bytes]:
+    """A server that answers; stop it with `stop`."""
+    api_url = environment["PREFECT_API_URL"]
+    port = api_url.removesuffix("/api").rpartition(":")[2]
+    command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port, *options]
+    output = subprocess.DEVNULL
+    server = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=output)
+    deadline = time.monotonic() + START_SECONDS
+    while not is_healthy(api_url):
+        if server.poll() is not None or time.monotonic() > deadline:
+            stop(server)
+            raise RuntimeError(f"the server at {api_url} did not start")
+        time.sleep(0.2)
+    return server
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def running_server(environment: Mapping[str, str], *options: str) -> Iterator[str]:
+    """The address of the API of a server that lives for the length of the block."""
+    server = start_server(environment, *options)
+    try:
+        yield environment["PREFECT_API_URL"]
+    finally:
+        stop(server)
