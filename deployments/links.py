@@ -1,8 +1,13 @@
 """Where in the UI a person looks."""
 
+from collections.abc import Mapping
+
 from prefect.settings import get_current_settings
 
 from flows.prefect_api import Api
+
+# The jobs whose reports a person opens first.
+REPORTS = ("pool-inventory", "pool-preview")
 
 
 def ui_address(api: Api) -> str:
@@ -15,12 +20,15 @@ def run_link(api: Api, run_id: str) -> str:
     return f"{ui_address(api)}/runs/flow-run/{run_id}"
 
 
-def links(api: Api, report_id: str = "") -> dict[str, str]:
-    """The pages to open first; with the id of a report, that report and not only its history."""
-    ui = ui_address(api)
-    report = f"artifact/{report_id}" if report_id else "key/pool-inventory"
+def links(api: Api, pages: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The pages to open first: the reports and what the keeper works on.
+
+    `pages` has, by job, the id of a report's page; without one the link goes to all reports of the job.
+    """
+    ui, made = ui_address(api), pages or {}
+    reports = {job: f"artifact/{made[job]}" if job in made else f"key/{job}" for job in REPORTS}
     return {
-        "report": f"{ui}/artifacts/{report}",
+        **{job: f"{ui}/artifacts/{page}" for job, page in reports.items()},
         "deployments": f"{ui}/deployments",
         "work pools": f"{ui}/work-pools",
     }

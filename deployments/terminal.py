@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from flows.policy.server_health import Check
 
 # Beyond this many pools the terminal shows those that need attention, and the report the rest.
 ROWS_SHOWN = 30
+HOURS_SHOWN = 6
 
 
 class Terminal:
@@ -84,3 +86,24 @@ class Terminal:
         self.console.print(table)
         if len(rows) > len(shown):
             self.say(f"… and {len(rows) - len(shown)} more in the report.")
+
+    def preview(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """What is due on each pool in the next hours, by this machine's clock, narrow enough for 80 columns."""
+        due = [(datetime.fromisoformat(row["start"]).astimezone(), row) for row in rows]
+        first = datetime.now().astimezone().replace(minute=0, second=0, microsecond=0)
+        hours = [first + timedelta(hours=ahead) for ahead in range(HOURS_SHOWN)]
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("next hours", overflow="fold")
+        for heading in (*(f"{hour:%H}h" for hour in hours), "all", "wait", "late", "blocked"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        pools = sorted({row["pool"] for row in rows})
+        for pool in pools[:ROWS_SHOWN]:
+            own = [(at, row["verdict"]) for at, row in due if row["pool"] == pool]
+            coming = [at for at, verdict in own if verdict != "late"]
+            verdicts = [verdict for _, verdict in own]
+            counts = [sum(hour <= at < hour + timedelta(hours=1) for at in coming) for hour in hours]
+            ends = [len(own), *(verdicts.count(verdict) for verdict in ("will-wait", "late", "blocked"))]
+            table.add_row(escape(pool) or "no work pool", *(str(count or "·") for count in [*counts, *ends]))
+        self.console.print(table)
+        if len(pools) > ROWS_SHOWN:
+            self.say(f"… and {len(pools) - ROWS_SHOWN} more in the report.")

@@ -1,6 +1,7 @@
 """`poolkeeper up`: everything between a fresh clone and a Prefect server that administers itself."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -20,18 +21,19 @@ from flows.prefect_api import Api, connect
 from flows.prefect_api.own import NotStarted, follow_run, read_report, start_run
 from flows.prefect_api.work_pools import read_pool
 
-FIRST_RUN = "pool-inventory/management"
+# What is run once at the start, and how its table is shown.
+FIRST_JOBS = {"pool-inventory": Terminal.inventory, "pool-preview": Terminal.preview}
 # A worker asks for work every few seconds, and a process takes a few to start.
 SECONDS_TO_BEGIN = 120
 COMPLETED = "COMPLETED"
 
 
 class FirstRunFailed(Exception):
-    """The first inventory did not complete."""
+    """One of the first runs did not complete."""
 
 
 async def up(terminal: Terminal, *, with_demo: bool, once: bool, remote_demo: bool) -> None:
-    """Start what is missing, take inventory, and stay until interrupted (`once`: do not stay)."""
+    """Start what is missing, look once, and stay until interrupted (`once`: do not stay)."""
     async with AsyncExitStack() as stack:
         lock = stack.enter_context(Lock().taken())
         children = await _server(stack, terminal, lock)
@@ -43,8 +45,8 @@ async def up(terminal: Terminal, *, with_demo: bool, once: bool, remote_demo: bo
         children += await _worker(stack, api, terminal, lock)
         if with_demo:
             children += await demo.start(stack, api, terminal, own=lock.is_mine)
-        report_id = await _take_inventory(api, terminal, ids[FIRST_RUN])
-        terminal.links(links(api, report_id))
+        pages = await _first_reports(api, terminal, ids)
+        terminal.links(links(api, pages))
         if not once:
             await _stay(terminal, children)
         if children:
@@ -94,27 +96,33 @@ async def _worker(stack: AsyncExitStack, api: Api, terminal: Terminal, lock: Loc
     return [child]
 
 
-async def _take_inventory(api: Api, terminal: Terminal, deployment_id: str) -> str:
-    """One run through the worker, and its table. The id of its report's page."""
+async def _first_reports(api: Api, terminal: Terminal, ids: Mapping[str, str]) -> dict[str, str]:
+    """One run of each job that only looks, through the worker, with its table. The ids of their reports' pages."""
+    runs = {job: await start_run(api, ids[f"{job}/management"]) for job in FIRST_JOBS}
+    pages = {}
+    for job, run_id in runs.items():
+        await _follow(api, terminal, job, run_id)
+        report = await read_report(api, run_id, job)
+        terminal.say()
+        FIRST_JOBS[job](terminal, report.rows)
+        terminal.say()
+        pages[job] = report.page_id
+    return pages
 
+
+async def _follow(api: Api, terminal: Terminal, job: str, run_id: str) -> None:
     def tell(run: RunFacts) -> None:
         if not terminal.console.is_terminal:
             terminal.say(f"  {run.name}: {run.state_name}")
 
-    run_id = await start_run(api, deployment_id)
-    with terminal.working(f"taking inventory ({run_link(api, run_id)})"):
+    with terminal.working(f"running {job} ({run_link(api, run_id)})"):
         try:
             run, message = await follow_run(api, run_id, tell, seconds_to_start=SECONDS_TO_BEGIN)
         except NotStarted as problem:
             raise FirstRunFailed(f"{problem} 'poolkeeper doctor' says why. See {run_link(api, run_id)}") from None
     if run.state_type != COMPLETED:
-        raise FirstRunFailed(f"pool-inventory ended as {run.state_name}: {message}\nSee {run_link(api, run_id)}")
-    terminal.done("pool-inventory", message)
-    terminal.say()
-    report = await read_report(api, run_id, "pool-inventory")
-    terminal.inventory(report.rows)
-    terminal.say()
-    return report.page_id
+        raise FirstRunFailed(f"{job} ended as {run.state_name}: {message}\nSee {run_link(api, run_id)}")
+    terminal.done(job, message)
 
 
 async def _stay(terminal: Terminal, children: list[Child]) -> None:

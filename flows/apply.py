@@ -10,9 +10,9 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from flows.policy.bad_input import BadInput
 from flows.policy.plan import ActionLimit, Kind, Outcome, Plan, Result, UnsafePlan, Verdict
 from flows.policy.protection import ProtectedTarget, Protection
-from flows.policy.selection import UnknownPool
 from flows.prefect_api import Api, ApiProblem, NotFound
 from flows.prefect_api.events import emit_change
 from flows.prefect_api.records import publish
@@ -53,7 +53,7 @@ async def conclude(job: Awaitable[State]) -> State:
     """The job's own end; where the input or the API stopped it, a failure that says so in one message."""
     try:
         return await job
-    except (UnknownPool, ApiProblem) as problem:
+    except (BadInput, ApiProblem) as problem:
         get_run_logger().error(str(problem))
         return Failed(message=str(problem))
 
@@ -98,7 +98,13 @@ async def _carry_out(verdict: Verdict, act: Act) -> Outcome:
 
 async def _publish(api: Api, key: str, report: Report, earlier: Sequence[str] = ()) -> list[str]:
     return await publish(
-        api, key, description=text(report.verdict), markdown=report.markdown, rows=report.rows, earlier=earlier
+        api,
+        key,
+        description=text(report.verdict),
+        markdown=report.markdown,
+        rows=report.rows,
+        calendar=report.calendar,
+        earlier=earlier,
     )
 
 

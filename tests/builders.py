@@ -1,10 +1,13 @@
 """Facts for tests: each builder makes an ordinary, healthy thing, and a test says only what is otherwise."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from flows.policy.demand import PoolDemand
+from flows.policy.durations import estimate
 from flows.policy.facts import (
     DeploymentFacts,
     PoolFacts,
@@ -15,8 +18,10 @@ from flows.policy.facts import (
 )
 from flows.policy.failure_threshold import FailureThreshold
 from flows.policy.fleet import FleetFacts, FleetRecord, InventoryFacts, PoolState
+from flows.policy.foreseen import Question
 from flows.policy.pool_health import find
 from flows.policy.selection import select_pools
+from flows.policy.upcoming import ScheduleFacts, Source, UpcomingFacts, UpcomingRun
 from flows.report.inventory import inventory_report
 from flows.report.page import Report
 
@@ -117,3 +122,68 @@ def report(observed: InventoryFacts, threshold: FailureThreshold | None = None) 
     """The inventory's report of these facts, with the findings that the rules make of them."""
     found = {each.pool.name: find(each, observed.now, threshold or FailureThreshold()) for each in observed.fleet.pools}
     return inventory_report(observed, found, key="pool-inventory")
+
+
+def coming(**length: float) -> datetime:
+    return NOW + timedelta(**length)
+
+
+def zombie(name: str = "lost", **changed: Any) -> RunFacts:
+    """A run that holds a slot without sign of life."""
+    return pending(name, **{"since": ago(hours=2), **changed})
+
+
+def upcoming(name: str = "wise-fox", **changed: Any) -> UpcomingRun:
+    """A run of `flow/nightly` that Prefect has made already, due in ten minutes."""
+    usual = UpcomingRun(
+        due_at=coming(minutes=10),
+        pool="etl",
+        queue_id="id-etl-default",
+        deployment_id="id-flow/nightly",
+        source=Source.SCHEDULED,
+        id=f"id-{name}",
+        name=name,
+    )
+    return replace(usual, **changed)
+
+
+def schedule(*dates: datetime, of: str = "flow/nightly", name: str = "daily", **changed: Any) -> ScheduleFacts:
+    return replace(ScheduleFacts(f"id-{name}", f"id-{of}", dates), **changed)
+
+
+def demand(
+    *runs: UpcomingRun,
+    there: PoolState | None = None,
+    took: Mapping[str, Iterable[float]] | None = None,
+    deployments: Iterable[DeploymentFacts] = (),
+) -> PoolDemand:
+    """What these runs ask of a healthy pool. `took` has the seconds that past runs took by deployment name; without
+    it, those of `flow/nightly` took a minute."""
+    past = {"flow/nightly": [60.0]} if took is None else took
+    durations = {
+        f"id-{name}": known
+        for name, seconds in past.items()
+        if (known := estimate([timedelta(seconds=each) for each in seconds]))
+    }
+    known = {each.id: each for each in (deployment(pool="etl", queue_id="id-etl-default"), *deployments)}
+    return PoolDemand(there or state(), runs, known, durations, NOW)
+
+
+def upcoming_facts(*states: PoolState, deployments: Iterable[DeploymentFacts] = (), **changed: Any) -> UpcomingFacts:
+    """What a preview of these pools, which are all there are, observes: nothing is due on them.
+
+    Runs of `flow/nightly`, which belongs to the pool `etl`, took a minute.
+    """
+    known = [deployment(pool="etl", queue_id="id-etl-default"), *deployments]
+    usual = UpcomingFacts(
+        selection=select_pools(["*"], [], [each.pool.name for each in states]),
+        now=NOW,
+        pools=states,
+        deployments={each.id: each for each in known},
+        past={"id-flow/nightly": (timedelta(minutes=1),)},
+    )
+    return replace(usual, **changed)
+
+
+def question(**changed: Any) -> Question:
+    return replace(Question(hours=24, zone=ZoneInfo("UTC"), acceptable_wait=timedelta(minutes=5)), **changed)

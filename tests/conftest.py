@@ -55,3 +55,9 @@ def rest(server: str) -> Iterator[Rest]:
 def inventory() -> Any:
     """The flow as a run loads it."""
     return load_flow_from_entrypoint(str(ROOT / "flows/inventory.py:inventory"), use_placeholder_flow=False)
+
+
+@pytest.fixture(scope="session")
+def preview() -> Any:
+    """The flow as a run loads it."""
+    return load_flow_from_entrypoint(str(ROOT / "flows/preview.py:preview"), use_placeholder_flow=False)

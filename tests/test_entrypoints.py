@@ -34,6 +34,11 @@ def inventory_flow() -> dict[str, Any]:
     return loaded("flows/inventory.py:inventory")
 
 
+@pytest.fixture(scope="module")
+def preview_flow() -> dict[str, Any]:
+    return loaded("flows/preview.py:preview")
+
+
 @pytest.mark.parametrize("entrypoint", [deployment["entrypoint"] for deployment in DEPLOYMENTS])
 def test_every_entrypoint_loads_in_a_fresh_process(entrypoint: str) -> None:
     assert loaded(entrypoint)["name"].startswith("pool-")
@@ -49,9 +54,25 @@ def test_inventory_has_the_promised_parameters_and_defaults(inventory_flow: dict
     assert (properties["window_hours"]["minimum"], properties["window_hours"]["maximum"]) == (1, 744)
 
 
-def test_every_parameter_says_what_it_is(inventory_flow: dict[str, Any]) -> None:
-    for name, field in inventory_flow["schema"]["properties"].items():
-        assert len(field["description"]) > 20, name
+def test_preview_has_the_promised_parameters_and_defaults(preview_flow: dict[str, Any]) -> None:
+    properties = preview_flow["schema"]["properties"]
+    assert {name: field.get("default") for name, field in properties.items()} == {
+        "pools": ["*"],
+        "exclude": [],
+        "hours": 24,
+        "timezone": "UTC",
+        "what_if_limit": None,
+        "acceptable_wait_minutes": 5,
+        "calendar": False,
+    }
+    assert (properties["hours"]["minimum"], properties["hours"]["maximum"]) == (1, 744)
+    assert preview_flow["schema"].get("required", []) == []
+
+
+def test_every_parameter_says_what_it_is(inventory_flow: dict[str, Any], preview_flow: dict[str, Any]) -> None:
+    for flow in (inventory_flow, preview_flow):
+        for name, field in flow["schema"]["properties"].items():
+            assert len(field["description"]) > 20, name
 
 
 def test_every_deployment_is_on_the_one_management_pool_and_tagged_and_described() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from prefect.flows import load_flow_from_entrypoint
 
+from flows.policy.forecast import Standing
 from flows.policy.pool_health import Code
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,10 @@ def test_the_table_of_flows_is_what_prefect_yaml_deploys() -> None:
 
 def test_the_table_of_findings_has_every_finding() -> None:
     assert [row[0] for row in table_below("Findings")] == [f"`{code}`" for code in Code]
+
+
+def test_the_table_of_verdicts_has_every_verdict() -> None:
+    assert [row[0] for row in table_below("What will run")] == [f"`{standing}`" for standing in Standing]
 
 
 def test_ci_runs_the_test_command_that_the_readme_gives() -> None:

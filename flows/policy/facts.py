@@ -106,7 +106,10 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentFacts:
-    """A deployment as far as its work is concerned. `name` is `flow/deployment`; `limit` its own concurrency limit."""
+    """A deployment as far as its work is concerned. `name` is `flow/deployment`; `limit` its own concurrency limit.
+
+    `cancels` tells that a run which finds the limit reached is cancelled instead of waiting.
+    """
 
     id: str
     name: str
@@ -117,3 +120,5 @@ class DeploymentFacts:
     active: int = 0
     last_polled_at: datetime | None = None
     scheduled_runs: int = 0
+    queue_id: str | None = None
+    cancels: bool = False

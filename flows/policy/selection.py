@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+from flows.policy.bad_input import BadInput
+
 WILDCARDS = frozenset("*?[")
 
 
-class UnknownPool(ValueError):
+class UnknownPool(BadInput):
     """A plain name that no work pool has."""
 
 

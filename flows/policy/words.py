@@ -1,6 +1,9 @@
 """Small pieces of sentences."""
 
 from collections.abc import Sequence
+from datetime import timedelta
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def counted(number: int, what: str) -> str:
@@ -12,3 +15,17 @@ def some_of(names: Sequence[str], shown: int = 3) -> str:
     """The first few names, and how many more there are."""
     more = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def lasting(length: timedelta) -> str:
+    """`45 s`, `14 min`, `2 h 5 min`, `3 d 4 h`: as exact as a person would say it."""
+    seconds = round(length.total_seconds())
+    if seconds < MINUTE:
+        return f"{seconds} s"
+    if seconds < HOUR:
+        return f"{seconds // MINUTE} min" + (
+            f" {seconds % MINUTE} s" if seconds < 10 * MINUTE and seconds % MINUTE else ""
+        )
+    if seconds < DAY:
+        return f"{seconds // HOUR} h" + (f" {seconds % HOUR // MINUTE} min" if seconds % HOUR // MINUTE else "")
+    return f"{seconds // DAY} d" + (f" {seconds % DAY // HOUR} h" if seconds % DAY // HOUR else "")

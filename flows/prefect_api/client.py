@@ -41,6 +41,10 @@ class Refused(ApiProblem):
     """The API does not accept who is asking, or what is asked for."""
 
 
+class ServerFailed(ApiProblem):
+    """The server stumbled over its own data, and does so each time it is asked."""
+
+
 class Garbled(ApiProblem):
     """An answer that cannot be read."""
 
@@ -59,9 +63,12 @@ class Api:
         self.is_cloud = client.server_type is ServerType.CLOUD
         self.address = _without_credentials(str(client.api_url))
 
-    async def read(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The JSON answer to a question that changes nothing; `body` makes it one of Prefect's POST filters."""
-        for wait in (*STUMBLE_WAITS, None):
+    async def read(self, path: str, body: dict[str, Any] | None = None, *, patient: bool = True) -> Any:
+        """The JSON answer to a question that changes nothing; `body` makes it one of Prefect's POST filters.
+
+        `patient` asks again when the server stumbles.
+        """
+        for wait in (*(STUMBLE_WAITS if patient else ()), None):
             try:
                 answer = await self._send("GET" if body is None else "POST", path, body)
                 return json.loads(answer.content)
@@ -87,7 +94,8 @@ class Api:
     async def server_time(self) -> datetime:
         """The server's clock, by which it stamps heartbeats and states.
 
-        It is told in whole seconds; rounded up, so that nothing which has happened lies after it.
+        It is told in whole seconds, and rounded up here; a busy server may still tell it a second or two late, so that
+        what has just happened can lie after it.
         """
         answer = await self._send("GET", "/health", None)
         stamp = answer.headers.get("date")
@@ -124,7 +132,8 @@ def explain(problem: httpx.HTTPError, address: str, path: str = "") -> ApiProble
         return Refused(
             f"Prefect's API at {address} does not accept what was sent to {path} ({status}).{_detail(problem)}"
         )
-    return ApiProblem(f"Prefect's API at {address} failed on {path} ({status}). Look at the server's log.")
+    failed = ServerFailed if status == httpx.codes.INTERNAL_SERVER_ERROR else ApiProblem
+    return failed(f"Prefect's API at {address} failed on {path} ({status}). Look at the server's log.")
 
 
 def decode(rows: Iterable[dict[str, Any]], what: str, make: Callable[[dict[str, Any]], Facts]) -> list[Facts]:

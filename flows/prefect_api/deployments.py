@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from flows.policy.facts import DeploymentFacts
-from flows.prefect_api.client import Api, decode, instant
+from flows.prefect_api.client import Api, ServerFailed, decode, instant
 from flows.prefect_api.flow_runs import count_by_deployment, in_states
-from flows.prefect_api.paging import PAGE, Row, read_all
+from flows.prefect_api.paging import PAGE, Row, read_all, read_all_unordered
 
 # So many deployments are cheaper read than searched further.
 READ_AT_ONCE = 20
 # Prefect's word for "belongs to some work pool": an empty filter that must match one.
 ANY_POOL: dict[str, Any] = {"work_pools": {}}
+CANCEL_NEW = "CANCEL_NEW"
 
 
 async def count_deployments(api: Api, body: dict[str, Any]) -> int:
@@ -34,13 +35,37 @@ async def count_by_pool(api: Api, pools: Sequence[str]) -> dict[str, int]:
 
 
 async def read_deployments(api: Api, ids: Sequence[str]) -> dict[str, DeploymentFacts]:
-    """Deployments by id, those that still exist; for at most a page of ids."""
+    """Deployments by id, those that still exist."""
     if not ids:
         return {}
-    rows = await api.read("/deployments/filter", {"deployments": {"id": {"any_": list(ids)[:PAGE]}}, "limit": PAGE})
-    flows = await _flow_names(api, {row["flow_id"] for row in rows})
-    facts = decode(rows, "deployment", lambda row: _deployment(row, flows, scheduled=0))
-    return {deployment.id: deployment for deployment in facts}
+    return await facts_of(api, await read_rows(api, {"deployments": {"id": {"any_": list(ids)}}}))
+
+
+async def read_rows(api: Api, body: dict[str, Any]) -> list[Row]:
+    """All deployments that the filter selects and that the server can read.
+
+    A server fails on a whole page for one deployment whose schedule it does not understand. Then pages are halved
+    until that one is left out.
+    """
+    body = {**body, "sort": "CREATED_DESC"}
+    try:
+        return await read_all_unordered(api, "/deployments/filter", body, what="deployments")
+    except ServerFailed:
+        total = await count_deployments(api, {name: value for name, value in body.items() if name != "sort"})
+    return [row for start in range(0, total, PAGE) for row in await _around_the_unreadable(api, body, start, PAGE)]
+
+
+async def _around_the_unreadable(api: Api, body: dict[str, Any], offset: int, length: int) -> list[Row]:
+    page = {**body, "offset": offset, "limit": length}
+    try:
+        rows: list[Row] = await api.read("/deployments/filter", page, patient=False)
+    except ServerFailed:
+        if length == 1:
+            return []
+        half = length // 2
+        first = await _around_the_unreadable(api, body, offset, half)
+        return first + await _around_the_unreadable(api, body, offset + half, length - half)
+    return rows
 
 
 async def read_without_pool(api: Api) -> tuple[list[DeploymentFacts], int]:
@@ -74,6 +99,13 @@ async def _search(api: Api, flows: list[str], most: int) -> list[Row]:
     return found + await _search(api, flows[half:], most - len(found))
 
 
+async def facts_of(api: Api, rows: Sequence[Row]) -> dict[str, DeploymentFacts]:
+    """Deployments that were read, by id, with the names of their flows."""
+    flows = await _flow_names(api, {row["flow_id"] for row in rows}) if rows else {}
+    facts = decode(rows, "deployment", lambda row: _deployment(row, flows, scheduled=0))
+    return {deployment.id: deployment for deployment in facts}
+
+
 async def _flow_names(api: Api, ids: set[str]) -> dict[str, str]:
     rows = await read_all(api, "/flows/filter", {"flows": {"id": {"any_": sorted(ids)}}, "sort": "NAME_ASC"})
     return {row["id"]: row["name"] for row in rows}
@@ -91,4 +123,6 @@ def _deployment(row: Row, flows: dict[str, str], scheduled: int) -> DeploymentFa
         active=limit.get("active_slots") or 0,
         last_polled_at=instant(row.get("last_polled")),
         scheduled_runs=scheduled,
+        queue_id=row.get("work_queue_id"),
+        cancels=(row.get("concurrency_options") or {}).get("collision_strategy") == CANCEL_NEW,
     )

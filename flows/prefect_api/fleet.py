@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from flows.policy.facts import PoolFacts, RunFacts
@@ -24,9 +25,9 @@ from flows.prefect_api.work_pools import read_queues, read_workers
 
 
 async def observe_fleet(
-    api: Api, every_pool: Sequence[PoolFacts], selection: Selection, *, since: datetime, now: datetime
+    api: Api, every_pool: Sequence[PoolFacts], selection: Selection, *, since: datetime
 ) -> FleetFacts:
-    """The selected pools with all that the inventory shows; failures are counted from `since` to `now`.
+    """The selected pools with all that the inventory shows; finished and failed runs are counted from `since` on.
 
     Pools that are deleted meanwhile are named in `gone`.
     """
@@ -35,7 +36,7 @@ async def observe_fleet(
     wanted = [pool for pool in every_pool if pool.name in selected]
     if not wanted:
         return FleetFacts(pools=(), names_on_server=names)
-    states, gone = await _observe_pools(api, wanted, since, now, pools_on_server=len(names))
+    states, gone = await _observe_counted(api, wanted, since, pools_on_server=len(names))
     without_pool, unlisted = await read_without_pool(api) if selected == names else ([], 0)
     return FleetFacts(
         pools=states,
@@ -46,21 +47,45 @@ async def observe_fleet(
     )
 
 
-async def _observe_pools(
-    api: Api, pools: Sequence[PoolFacts], since: datetime, now: datetime, *, pools_on_server: int
+async def _observe_counted(
+    api: Api, pools: Sequence[PoolFacts], since: datetime, *, pools_on_server: int
 ) -> tuple[tuple[PoolState, ...], tuple[str, ...]]:
     names = [pool.name for pool in pools]
     whole = len(names) == pools_on_server
-    queues, workers, deployments, unfinished, late_runs, finished = await asyncio.gather(
-        read_queues(api, names, pools_on_server=pools_on_server),
-        read_workers(api, names),
+    (states, gone), deployments, late_runs, finished = await asyncio.gather(
+        observe_pools(api, pools, pools_on_server=pools_on_server),
         count_deployments_by_pool(api, names),
-        read_runs(api, in_states(*HOLDING_A_SLOT, "CANCELLING"), None if whole else names),
         count_by_pool(api, late(), names, whole_server=whole),
-        count_by_pool(api, ended(FINISHED, since, now), names, whole_server=whole),
+        count_by_pool(api, ended(FINISHED, since), names, whole_server=whole),
     )
     ran = [name for name in names if finished.get(name)]
-    failed = await count_by_pool(api, ended(FAILED, since, now), ran, whole_server=whole) if ran else {}
+    failed = await count_by_pool(api, ended(FAILED, since), ran, whole_server=whole) if ran else {}
+
+    def counted(state: PoolState) -> PoolState:
+        name = state.pool.name
+        return replace(
+            state,
+            deployments=deployments.get(name, 0),
+            late=late_runs.get(name, 0),
+            finished=finished.get(name, 0),
+            # They are counted one after the other, and runs go on ending.
+            failed=min(failed.get(name, 0), finished.get(name, 0)),
+        )
+
+    return tuple(map(counted, states)), gone
+
+
+async def observe_pools(
+    api: Api, pools: Sequence[PoolFacts], *, pools_on_server: int
+) -> tuple[tuple[PoolState, ...], tuple[str, ...]]:
+    """These pools with their queues, workers and the runs that hold slots, nothing counted; and the names of those
+    that are deleted meanwhile."""
+    names = [pool.name for pool in pools]
+    queues, workers, unfinished = await asyncio.gather(
+        read_queues(api, names, pools_on_server=pools_on_server),
+        read_workers(api, names),
+        read_runs(api, in_states(*HOLDING_A_SLOT, "CANCELLING"), None if len(names) == pools_on_server else names),
+    )
     active = _by_pool(run for run in unfinished if run.state_type in HOLDING_A_SLOT)
     cancelling = _by_pool(run for run in unfinished if run.state_type == "CANCELLING")
 
@@ -69,12 +94,8 @@ async def _observe_pools(
             pool=pool,
             queues=tuple(queues[pool.name]),
             workers=tuple(workers[pool.name] or ()),
-            deployments=deployments.get(pool.name, 0),
             active=tuple(active.get(pool.name, ())),
             cancelling=tuple(cancelling.get(pool.name, ())),
-            late=late_runs.get(pool.name, 0),
-            finished=finished.get(pool.name, 0),
-            failed=failed.get(pool.name, 0),
         )
 
     gone = tuple(name for name in names if workers[name] is None)

@@ -28,16 +28,28 @@ def late() -> Filter:
     return {"state": {"name": {"any_": ["Late"]}}}
 
 
-def ended(types: Sequence[str], since: datetime, until: datetime) -> Filter:
-    """Runs that ended in a state of these types from `since` to `until`, both included."""
-    return in_states(*types) | {"end_time": {"after_": since.isoformat(), "before_": until.isoformat()}}
+def ended(types: Sequence[str], since: datetime) -> Filter:
+    """Runs that ended in a state of these types at `since` or later.
+
+    There is no upper bound: nothing ends in the future, and a busy server tells the time late.
+    """
+    return in_states(*types) | {"end_time": {"after_": since.isoformat()}}
+
+
+def was_expected(*, after: datetime | None = None, before: datetime | None = None) -> Filter:
+    """Runs that were first expected to start from `after` to `before`, both included."""
+    bounds = {"after_": after, "before_": before}
+    return {"expected_start_time": {name: at.isoformat() for name, at in bounds.items() if at is not None}}
+
+
+async def read_run_rows(api: Api, runs: Filter, pools: Sequence[str] | None = None) -> list[Row]:
+    """All runs the filter selects, as Prefect describes them."""
+    return await read_all(api, "/flow_runs/filter", _body(runs, pools) | {"sort": "ID_DESC"})
 
 
 async def read_runs(api: Api, runs: Filter, pools: Sequence[str] | None = None) -> list[RunFacts]:
     """All runs the filter selects, of these pools (None: of any pool or none), newest id first."""
-    return decode(
-        await read_all(api, "/flow_runs/filter", _body(runs, pools) | {"sort": "ID_DESC"}), "flow run", run_facts
-    )
+    return decode(await read_run_rows(api, runs, pools), "flow run", run_facts)
 
 
 async def read_first_runs(api: Api, runs: Filter, pools: Sequence[str], *, most: int) -> list[RunFacts]:

@@ -26,7 +26,7 @@ async def observe_inventory(
     api: Api, every_pool: Sequence[PoolFacts], selection: Selection, *, now: datetime, window_hours: int
 ) -> InventoryFacts:
     """The selected pools as they are now; for one pool asked for by name, also its late runs."""
-    fleet = await observe_fleet(api, every_pool, selection, since=now - timedelta(hours=window_hours), now=now)
+    fleet = await observe_fleet(api, every_pool, selection, since=now - timedelta(hours=window_hours))
     facts = InventoryFacts(selection, fleet, now, window_hours, record=await _read_record(api))
     if selection.narrowed_to is None:
         return facts

@@ -30,14 +30,24 @@ class Kept:
 
 
 async def publish(
-    api: Api, key: str, *, description: str, markdown: str, rows: Sequence[Row], earlier: Sequence[str] = ()
+    api: Api,
+    key: str,
+    *,
+    description: str,
+    markdown: str,
+    rows: Sequence[Row],
+    calendar: str = "",
+    earlier: Sequence[str] = (),
 ) -> list[str]:
-    """Leave a page and its table under the key; the ids of what was written. The description, Markdown, is what
-    the page of the key shows of each.
+    """Leave a page, its table and, where there is one, its calendar under the key; the ids of what was written.
+
+    The description, Markdown, is what the page of the key shows of each.
 
     With the ids of an `earlier` publication of the same run, that one is brought up to date instead.
     """
     parts = [(key, "markdown", markdown, description), *_table_parts(key, description, rows)]
+    if calendar:
+        parts.append((f"{key}-calendar", "markdown", calendar, description))
     if len(earlier) == len(parts):
         for artifact_id, (_, _, data, words) in zip(earlier, parts, strict=True):
             await api.write("PATCH", f"/artifacts/{artifact_id}", {"data": data, "description": words})

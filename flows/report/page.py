@@ -12,19 +12,21 @@ from flows.policy.plan import Number
 Row = Mapping[str, Number]
 
 # What a job's own artifacts add to its name.
-TAKEN = re.compile(r"(table|record)(-|$)")
+TAKEN = re.compile(r"(table|record|calendar)(-|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """One line that says it all, the page behind it, and the table with every row.
 
-    The line is shown as it is wherever Prefect shows a message, so names in it go through `plain`.
+    The line is shown as it is wherever Prefect shows a message, so names in it go through `plain`. `calendar` is a
+    further page, for jobs that have one.
     """
 
     verdict: str
     markdown: str
     rows: tuple[Row, ...] = ()
+    calendar: str = ""
 
 
 def report_key(job: str, narrowed_to: str | None) -> str:

@@ -94,7 +94,7 @@ def test_everything_in_the_way_is_said_the_pool_first() -> None:
         "no worker is online",
         "the work pool's concurrency limit is 0",
         "the work queue 'default' is paused",
-        "the deployment's concurrency limit of 0 is reached",
+        "the deployment's concurrency limit is 0",
     )
 
 

@@ -123,7 +123,7 @@ def test_shows_a_fleet_with_right_findings(once: str) -> None:
         "demo-paused": "paused late-runs",
         "management": "",
     }
-    assert re.search(r"report +http://127\.0\.0\.1:\d+/artifacts/artifact/[0-9a-f-]{36}", once)
+    assert re.search(r"pool-inventory +http://127\.0\.0\.1:\d+/artifacts/artifact/[0-9a-f-]{36}", once)
 
 
 def test_fits_a_terminal_of_80_columns(once: str) -> None:
@@ -131,7 +131,12 @@ def test_fits_a_terminal_of_80_columns(once: str) -> None:
 
 
 def test_says_what_it_is_doing_while_it_does_it(once: str) -> None:
-    for line in ("… starting a Prefect server", "✓ work pool management: created", "… starting a worker", "… taking"):
+    for line in (
+        "… starting a Prefect server",
+        "✓ work pool management: created",
+        "… starting a worker",
+        "… running pool-inventory",
+    ):
         assert line in once
 
 
@@ -140,7 +145,7 @@ def test_a_second_time_makes_no_second_fleet(again: Up) -> None:
     assert "updated" not in again.printed()
     with Rest(again.url()) as rest:
         assert {pool["name"] for pool in rest.ask("/work_pools/filter")} == {*DEMO, "management"}
-        assert rest.ask("/deployments/count") == 5
+        assert rest.ask("/deployments/count") == 6
         assert len(rest.ask("/automations/filter")) == 1
         assert {worker["name"] for worker in rest.ask("/work_pools/management/workers/filter")} == {
             next(iter(rest.ask("/work_pools/demo-healthy/workers/filter")))["name"]
