@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from flows.policy.demand import PoolDemand
 from flows.policy.durations import estimate
@@ -186,4 +185,4 @@ def upcoming_facts(*states: PoolState, deployments: Iterable[DeploymentFacts] = 
 
 
 def question(**changed: Any) -> Question:
-    return replace(Question(hours=24, zone=ZoneInfo("UTC"), acceptable_wait=timedelta(minutes=5)), **changed)
+    return replace(Question(hours=24, timezone="UTC", acceptable_wait_minutes=5), **changed)

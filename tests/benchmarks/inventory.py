@@ -3,55 +3,44 @@
     python -m tests.benchmarks.inventory --pools 20 200
 
 Each number of pools gets a new SQLite database and a server of its own on loopback. Each way runs in a new process,
-which prints one line of JSON. Nothing heavy is imported at the top of this module: on Linux a process
-starts with the peak memory of the one that started it, and each way's peak is to be its own.
+which prints one line of JSON.
 """
 
 # ruff: noqa: PLC0415
 
 import argparse
-import asyncio
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tests.benchmarks.measure import (
+    UNDISTURBED,
+    Measurement,
+    Totals,
+    cli_note,
+    make_database,
+    measure_in_new_process,
+    measure_in_this_process,
+    peak_mb,
+    peak_mb_of_importing_prefect,
+    print_table,
+    summary,
+)
 from tests.servers import PREFECT, database_url, free_port, prefect_environment, running_server
 
 if TYPE_CHECKING:
     import httpx
     from prefect.client.orchestration import PrefectClient
 
-ROOT = Path(__file__).parents[2]
 PAGE = 200
-DEPLOYMENTS_PER_POOL = 10
 WINDOW = timedelta(hours=24)
-
-Totals = dict[str, int]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """`totals` are sums over all pools: two ways are comparable only where these are equal."""
-
-    requests: int | None
-    seconds: float
-    peak_mb: float
-    import_mb: float
-    totals: Totals
-    note: str = ""
-
-
-def peak_mb(who: int = resource.RUSAGE_SELF) -> float:
-    return resource.getrusage(who).ru_maxrss / 1024
 
 
 # (a) A plain client loop, as anyone would write it.
@@ -129,16 +118,6 @@ async def client_loop() -> tuple[int, Totals]:
     return requests, totals
 
 
-def measure_in_this_process(observe: Callable[[], Coroutine[Any, Any, tuple[int, Totals]]]) -> Measurement:
-    import prefect  # noqa: F401
-
-    import_mb = peak_mb()
-    started = time.perf_counter()
-    requests, totals = asyncio.run(observe())
-    seconds = time.perf_counter() - started
-    return Measurement(requests, seconds, peak_mb(), import_mb, totals)
-
-
 def measure_client_loop() -> Measurement:
     return measure_in_this_process(client_loop)
 
@@ -154,8 +133,7 @@ def run_cli(*arguments: str) -> float:
 
 def measure_cli(pools: int, measured_pools: int) -> Measurement:
     """The commands tell less than the other ways do: nothing of queues, workers, deployments, late or failed runs."""
-    subprocess.run([sys.executable, "-c", "import prefect"], check=True)
-    import_mb = peak_mb(resource.RUSAGE_CHILDREN)
+    import_mb = peak_mb_of_importing_prefect()
     names = [f"pool-{pool:04d}" for pool in range(min(pools, measured_pools))]
     list_seconds = run_cli("ls")
     pool_seconds = sum(run_cli("inspect", name) + run_cli("slots", name) for name in names)
@@ -165,15 +143,8 @@ def measure_cli(pools: int, measured_pools: int) -> Measurement:
         peak_mb=peak_mb(resource.RUSAGE_CHILDREN),
         import_mb=import_mb,
         totals={"pools": pools},
-        note=cli_note(pools, len(names)),
+        note=cli_note(1 + 2 * pools, pools, len(names)),
     )
-
-
-def cli_note(pools: int, measured_pools: int) -> str:
-    processes = f"{1 + 2 * pools} processes"
-    if measured_pools == pools:
-        return processes
-    return f"{processes}; extrapolated linearly from {measured_pools} of {pools} pools"
 
 
 # (c) Poolkeeper.
@@ -208,22 +179,9 @@ def measure_poolkeeper() -> Measurement:
     return measure_in_this_process(observe_with_poolkeeper)
 
 
-# A server to measure against, without the background services: their work would be measured too.
-
-UNDISTURBED = ("--no-services", "--no-ui")
-
-
-def make_database(directory: Path, environment: dict[str, str], pools: int, runs_per_pool: int) -> None:
-    upgrade = [*PREFECT, "server", "database", "upgrade", "-y"]
-    subprocess.run(upgrade, check=True, env=environment, stdout=subprocess.DEVNULL)
-    fill = [sys.executable, "-m", "tests.benchmarks.fill", "--url", database_url(directory)]
-    numbers = {"--pools": pools, "--deployments": pools * DEPLOYMENTS_PER_POOL, "--runs": pools * runs_per_pool}
-    options = [str(part) for option in numbers.items() for part in option]
-    subprocess.run([*fill, *options], check=True, env=environment, cwd=ROOT, stdout=sys.stderr)
-
-
 # All ways in turn.
 
+BENCHMARK = "tests.benchmarks.inventory"
 WAYS = ("client-loop", "cli", "poolkeeper")
 
 
@@ -235,37 +193,17 @@ def measure_here(way: str, pools: int, cli_pools: int) -> Measurement:
     return measure_poolkeeper()
 
 
-def measure_in_new_process(way: str, pools: int, cli_pools: int, environment: dict[str, str]) -> Measurement | None:
-    """None where it failed; the process has said why."""
-    options = ["--measure", way, "--pools", str(pools), "--cli-pools", str(cli_pools)]
-    command = [sys.executable, "-m", "tests.benchmarks.inventory", *options]
-    process = subprocess.run(command, check=False, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    if process.returncode != 0:
-        return None
-    print(f"{pools} pools, {way}: {process.stdout.strip()}", file=sys.stderr)
-    return Measurement(**json.loads(process.stdout.splitlines()[-1]))
-
-
-def summary(rounds: list[Measurement | None]) -> Measurement | None:
-    """The median of the times and the highest peak; None where any round failed."""
-    measured = [measurement for measurement in rounds if measurement is not None]
-    if len(measured) < len(rounds):
-        return None
-    seconds = statistics.median(measurement.seconds for measurement in measured)
-    peak = max(measurement.peak_mb for measurement in measured)
-    return replace(measured[-1], seconds=seconds, peak_mb=peak)
-
-
 def measure_all(pools: int, arguments: argparse.Namespace) -> dict[str, Measurement | None]:
     with tempfile.TemporaryDirectory(prefix="poolkeeper-benchmark-") as name:
         directory, port = Path(name), free_port()
         environment = prefect_environment(directory, port)
-        make_database(directory, environment, pools, arguments.runs_per_pool)
+        make_database(database_url(directory), environment, pools, arguments.runs_per_pool)
+        options = {"--pools": pools, "--cli-pools": arguments.cli_pools}
         rounds: dict[str, list[Measurement | None]] = {way: [] for way in arguments.ways}
         with running_server(environment, *UNDISTURBED):
             for _ in range(arguments.rounds):
                 for way, measurements in rounds.items():
-                    measurements.append(measure_in_new_process(way, pools, arguments.cli_pools, environment))
+                    measurements.append(measure_in_new_process(BENCHMARK, way, options, environment))
     return {way: summary(measurements) for way, measurements in rounds.items()}
 
 
@@ -289,16 +227,13 @@ def table_row(pools: int, way: str, measurement: Measurement | None, reference: 
     )
 
 
-def markdown_row(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def print_table(results: dict[int, dict[str, Measurement | None]]) -> None:
-    print(markdown_row(HEADINGS))
-    print(markdown_row(("---",) * len(HEADINGS)))
-    for pools, measurements in results.items():
-        for way, measurement in measurements.items():
-            print(markdown_row(table_row(pools, way, measurement, measurements.get("client-loop"))))
+def print_results(results: dict[int, dict[str, Measurement | None]]) -> None:
+    rows = [
+        table_row(pools, way, measurement, measurements.get("client-loop"))
+        for pools, measurements in results.items()
+        for way, measurement in measurements.items()
+    ]
+    print_table(HEADINGS, rows)
 
 
 def print_totals(results: dict[int, dict[str, Measurement | None]]) -> None:
@@ -326,7 +261,7 @@ def main() -> int:
         print(json.dumps(asdict(measure_here(arguments.measure, arguments.pools[0], arguments.cli_pools))))
         return 0
     results = {pools: measure_all(pools, arguments) for pools in arguments.pools}
-    print_table(results)
+    print_results(results)
     print_totals(results)
     return int(any(measurement is None for ways in results.values() for measurement in ways.values()))
 

@@ -126,6 +126,16 @@ def test_shows_a_fleet_with_right_findings(once: str) -> None:
     assert re.search(r"pool-inventory +http://127\.0\.0\.1:\d+/artifacts/artifact/[0-9a-f-]{36}", once)
 
 
+def test_shows_the_next_hours_of_each_pool(once: str) -> None:
+    assert "✓ pool-preview: " in once
+    hours = once.split("next hours", 1)[1]
+    rows = {line.split()[0]: line.split()[-4:] for line in hours.splitlines()[1:6]}
+    assert set(rows) == {*DEMO, "management"}
+    assert rows["demo-paused"][2:] == ["5", "288"] or rows["demo-paused"][2:] == ["5", "287"]
+    assert rows["demo-healthy"][3] == "·"
+    assert re.search(r"pool-preview +http://127\.0\.0\.1:\d+/artifacts/artifact/[0-9a-f-]{36}", once)
+
+
 def test_fits_a_terminal_of_80_columns(once: str) -> None:
     assert max(len(line) for line in once.splitlines() if re.match(r"(demo-|management|work pool )", line)) <= 80
 
