@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from flows.policy.demand import PoolDemand
@@ -101,15 +102,19 @@ class Preview:
         return tuple((self._at(begin), self._at(end)) for begin, end in found)
 
     def least_busy(self, pools: Sequence[PoolPreview]) -> tuple[datetime, datetime, int] | None:
-        """The stretch in which these pools want the fewest slots at once, and how many; the first of equal ones."""
-        until = self._known(pools)
-        edges = [edge for edge in self.stretches if (edge - self.facts.now).total_seconds() <= until]
-        spans = [span for pool in pools for span in pool.spans]
-        wanted = peaks(spans, [(edge - self.facts.now).total_seconds() for edge in edges])
-        if not wanted:
+        """The stretch, long enough as well, in which these pools want the fewest slots at once, and how many."""
+        edges = [(edge - self.facts.now).total_seconds() for edge in self.stretches]
+        wanted = peaks([span for pool in pools for span in pool.spans], edges)
+        until, shortest = self._known(pools), MAINTENANCE.total_seconds()
+        found = [
+            (most, begin, end)
+            for most, (begin, end) in zip(wanted, pairwise(edges), strict=True)
+            if end <= until and end - begin >= shortest
+        ]
+        if not found:
             return None
-        least = wanted.index(min(wanted))
-        return edges[least], edges[least + 1], wanted[least]
+        most, begin, end = min(found)
+        return self._at(begin), self._at(end), most
 
     def _known(self, pools: Sequence[PoolPreview]) -> float:
         """Until how many seconds from now every run of these pools is listed."""

@@ -17,6 +17,7 @@ from flows.policy.upcoming import UpcomingFacts, UpcomingRun, upcoming_runs
 # A preview lists this many runs; it counts those that are due after them.
 RUNS_LISTED = 100_000
 NO_POOL = "its deployment has no work pool: nobody can start it"
+POOL_NOT_READ = "its work pool was made or deleted while this was read"
 
 
 def foresee(facts: UpcomingFacts, question: Question) -> Preview:
@@ -30,7 +31,9 @@ def foresee(facts: UpcomingFacts, question: Question) -> Preview:
         _of_pool(state, by_pool.pop(state.pool.name, []), durations, facts, question) for state in facts.pools
     )
     homeless = tuple(
-        Expectation(run, standing_of(run, facts.now, Standing.BLOCKED), NO_POOL) for run in by_pool.get(None, [])
+        Expectation(run, standing_of(run, facts.now, Standing.BLOCKED), NO_POOL if pool is None else POOL_NOT_READ)
+        for pool, rest in by_pool.items()
+        for run in rest
     )
     return Preview(facts, question, pools, homeless, unlisted)
 

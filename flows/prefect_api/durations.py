@@ -31,18 +31,20 @@ async def _latest(api: Api, deployment_ids: Sequence[str], wanted: int) -> dict[
     found: dict[str, list[timedelta]] = {key: [] for key in deployment_ids}
     seen: set[str] = set()
     before: str | None = None
-    while missing := [key for key, past in found.items() if len(past) < wanted]:
-        runs: dict[str, Any] = in_states("COMPLETED") | {"deployment_id": {"any_": missing}}
+    while missing := {key: wanted - len(past) for key, past in found.items() if len(past) < wanted}:
+        runs: dict[str, Any] = in_states("COMPLETED") | {"deployment_id": {"any_": list(missing)}}
         if before is not None:
             runs["end_time"] = {"before_": before}
-        body = {"flow_runs": runs, "sort": "END_TIME_DESC", "limit": PAGE}
-        rows: list[Row] = await api.read("/flow_runs/filter", body)
-        # The bound is included: the next page begins with the last row of this one.
+        # One more than needed: the bound is included, so that a page begins with the last row of the one before.
+        limit = min(PAGE, sum(missing.values()) + 1)
+        rows: list[Row] = await api.read(
+            "/flow_runs/filter", {"flow_runs": runs, "sort": "END_TIME_DESC", "limit": limit}
+        )
         new = [row for row in rows if row["id"] not in seen]
         seen = {row["id"] for row in rows}
         for key, duration in filter(None, decode(new, "flow run", _duration)):
             found[key].append(duration)
-        if len(rows) < PAGE or rows[-1]["end_time"] == before:
+        if len(rows) < limit or rows[-1]["end_time"] == before:
             break
         before = rows[-1]["end_time"]
     return found

@@ -37,13 +37,15 @@ def icalendar_of(preview: Preview, expectations: Sequence[Expectation]) -> str:
     calendar.add("prodid", "-//Poolkeeper//pool-preview//EN")
     calendar.add("version", "2.0")
     calendar.add("x-wr-calname", "Prefect runs")
+    lengths = preview.lengths
     for each in expectations:
-        calendar.add_component(_event(preview, each))
+        length = lengths.get(each.run.deployment_id or "", UNKNOWN_LENGTH)
+        calendar.add_component(_event(preview, each, length))
     written: bytes = calendar.to_ical()
     return written.decode().replace("\r\n", "\n").replace(FENCE, "'''")
 
 
-def _event(preview: Preview, each: Expectation) -> Event:
+def _event(preview: Preview, each: Expectation, length: timedelta) -> Event:
     run = each.run
     deployment = preview.facts.deployments.get(run.deployment_id or "")
     begin = each.expected_start_at or run.due_at
@@ -51,7 +53,7 @@ def _event(preview: Preview, each: Expectation) -> Event:
     event.add("uid", f"{run.id or f'{run.deployment_id}-{run.due_at:%Y%m%dT%H%M%S.%fZ}'}@poolkeeper")
     event.add("dtstamp", preview.facts.now)
     event.add("dtstart", begin)
-    event.add("dtend", begin + preview.lengths.get(run.deployment_id or "", UNKNOWN_LENGTH))
+    event.add("dtend", begin + length)
     event.add("summary", plain(deployment.name if deployment else run.name))
     event.add("location", plain(run.pool or ""))
     event.add("description", plain(f"{each.standing}: {each.reason}" if each.reason else each.standing))

@@ -190,7 +190,9 @@ def _windows(preview: Preview, pools: Sequence[PoolPreview]) -> str:
     if windows:
         return "<br>".join(f"{_span(preview, *window)} ({lasting(window[1] - window[0])})" for window in windows)
     least = preview.least_busy(pools)
-    return f"never; least busy {_span(preview, *least[:2])}, with {counted(least[2], 'slot')} wanted" if least else "–"
+    return (
+        f"never; least busy {_span(preview, *least[:2])}, with {counted(least[2], 'slot')} wanted" if least else "never"
+    )
 
 
 def _span(preview: Preview, begin: datetime, end: datetime) -> str:

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil
 
 from flows.report.markdown import plain
 
@@ -18,7 +19,8 @@ text{font-family:system-ui,-apple-system,'Segoe UI',sans-serif;font-size:11px;fi
 @media (prefers-color-scheme:dark){text{fill:#e4e9ee}.paper{fill:#161b22;stroke:#39424e}.grid{stroke:#39424e}
 .line{stroke:#e4e9ee}.within{fill:#3f83b5}.above{fill:#f58b45}}
 """
-LABELS = 12
+# How much room a character of a label takes, and the least between two labels.
+CHARACTER, BETWEEN = 6.5, 12
 LONGEST_TITLE = 70
 
 
@@ -47,7 +49,7 @@ def draw(bars: Bars) -> str:
         _words(LEFT, 20, plain(bars.title, LONGEST_TITLE), kind="title"),
         *(_grid(value, highest) for value in sorted({0, highest // 2, highest})),
     ]
-    every = -(-len(bars.values) // LABELS)
+    every = ceil((max(map(len, bars.labels), default=0) * CHARACTER + BETWEEN) / step)
     for position, (label, value) in enumerate(zip(bars.labels, bars.values, strict=True)):
         x = LEFT + position * step
         within = value if bars.limit is None else min(value, bars.limit)

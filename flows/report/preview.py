@@ -40,7 +40,10 @@ def preview_verdict(preview: Preview, expectations: list[Expectation]) -> str:
     longest = max((pool.longest_wait for pool in preview.pools), default=None)
     if counts[Standing.WILL_WAIT] and longest:
         found[found.index(f"{counts[Standing.WILL_WAIT]} will wait")] += f" (up to {lasting(longest)})"
-    runs = counted(len(expectations) + preview.unlisted + preview.beyond, "run")
+    only_counted = preview.unlisted + preview.beyond
+    if only_counted:
+        found.append(f"{only_counted} only counted")
+    runs = counted(len(expectations) + only_counted, "run")
     what_if = preview.question.what_if_limit
     asked = "" if what_if is None else f"; as if every work pool had a concurrency limit of {what_if}"
     ahead = counted(preview.question.hours, "hour")

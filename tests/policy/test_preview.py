@@ -55,6 +55,12 @@ def test_what_has_no_pool_is_blocked_or_late() -> None:
     assert all("no work pool" in each.reason for each in found)
 
 
+def test_a_run_of_a_pool_that_came_or_went_meanwhile_is_not_lost() -> None:
+    (found,) = foresee(upcoming_facts(state(), made=(upcoming(pool="new"),)), question()).expectations
+    assert found.standing is Standing.BLOCKED
+    assert "while this was read" in found.reason
+
+
 def test_dates_beyond_those_listed_are_counted() -> None:
     facts = upcoming_facts(state(), schedules=(schedule(coming(hours=1), beyond=7),))
     assert foresee(facts, question()).beyond == 7

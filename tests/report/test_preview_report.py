@@ -80,6 +80,11 @@ def test_the_verdict_counts_what_becomes_of_all_runs() -> None:
     )
 
 
+def test_the_verdict_says_what_is_only_counted() -> None:
+    facts = upcoming_facts(state(), schedules=(schedule(coming(hours=1), beyond=9),))
+    assert shown(facts).verdict.startswith("10 runs in the next 24 hours on 1 work pool: 1 will start when due, 9 only")
+
+
 def test_the_verdict_of_what_if_says_so() -> None:
     report = shown(busy(), question(what_if_limit=3, hours=1))
     assert report.verdict == (
