@@ -52,7 +52,8 @@ async def read_rows(api: Api, body: dict[str, Any]) -> list[Row]:
         return await read_all_unordered(api, "/deployments/filter", body, what="deployments")
     except ServerFailed:
         total = await count_deployments(api, {name: value for name, value in body.items() if name != "sort"})
-    return [row for start in range(0, total, PAGE) for row in await _around_the_unreadable(api, body, start, PAGE)]
+    pages = [(start, min(PAGE, total - start)) for start in range(0, total, PAGE)]
+    return [row for start, length in pages for row in await _around_the_unreadable(api, body, start, length)]
 
 
 async def _around_the_unreadable(api: Api, body: dict[str, Any], offset: int, length: int) -> list[Row]:
