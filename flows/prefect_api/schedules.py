@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby, islice, product
+from textwrap import shorten
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -31,6 +32,7 @@ STEPS = {
 MINUTE, HOUR, SECONDS = 0, 1, 5
 RANGES = {MINUTE: 60, HOUR: 24, SECONDS: 60}
 CRON_FIELDS = (5, 6)
+LONGEST_REASON = 120
 # From this version on Prefect reads wall times with another library. A time that the clocks skip is then an hour
 # later instead of an hour earlier, and the two times at which they show the same are told apart.
 SKIPPED_TIMES_COME_LATER = TIMES_SHOWN_TWICE_COUNT = sys.version_info >= (3, 13)
@@ -60,7 +62,9 @@ def expand(described: Mapping[str, Any], start: datetime, end: datetime, *, list
         found = _dates(read_schedule(described), start, end)
         return Dates(tuple(islice(found, listed)), sum(1 for _ in islice(found, counted)))
     except ValidationError as problem:
-        raise UnreadableSchedule(problem.errors()[0]["msg"]) from None
+        # Of an unknown time zone the message lists all that there are.
+        words = str(problem.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise UnreadableSchedule(shorten(words, LONGEST_REASON, placeholder=" …")) from None
     except (ValueError, TypeError, KeyError, OverflowError) as problem:
         raise UnreadableSchedule(str(problem) or type(problem).__name__) from None
 
@@ -74,7 +78,7 @@ def read_schedule(described: Mapping[str, Any]) -> Schedule:
         return IntervalSchedule(**given)
     if "rrule" in given:
         return RRuleSchedule(**given)
-    raise UnreadableSchedule(f"a schedule is a cron, an interval or an rrule; this one has {', '.join(sorted(given))}")
+    raise UnreadableSchedule(f"a schedule is a cron, an interval or an rrule, not {sorted(given)}")
 
 
 def _dates(schedule: Schedule, start: datetime, end: datetime) -> Iterator[datetime]:
@@ -175,7 +179,11 @@ def _of_rule(schedule: RRuleSchedule, start: datetime, end: datetime) -> Iterato
 
 def _begun_later(rule: rrule.rrulebase, start: datetime) -> rrule.rrulebase:
     """The same rule, begun by whole steps later, shortly before `start`. Rules that count stay as they are."""
-    if not isinstance(rule, rrule.rrule) or rule._count is not None or rule._freq not in STEPS:
+    if not isinstance(rule, rrule.rrule):
+        return rule
+    if not rule._interval:
+        raise UnreadableSchedule("an rrule whose INTERVAL is 0 never gets anywhere")
+    if rule._count is not None or rule._freq not in STEPS:
         return rule
     step = STEPS[rule._freq] * rule._interval
     ahead = start.replace(tzinfo=None) - 2 * DAY - rule._dtstart.replace(tzinfo=None)

@@ -22,6 +22,7 @@ import asyncio
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -103,7 +104,8 @@ def recorded() -> Iterator[Recording]:
         yield recording
 
 
-async def preview_with_poolkeeper(hours: int, parts: dict[str, float]) -> "tuple[Preview, Report]":
+async def preview_with_poolkeeper(hours: int, parts: dict[str, float], found: "list[tuple[Preview, Report]]") -> None:
+    """The preview is put into `found`: Python 3.11 ends `asyncio.run` with writing out all of what it returns."""
     from flows.policy.foreseen import Question
     from flows.policy.preview import foresee
     from flows.policy.selection import select_pools
@@ -123,7 +125,7 @@ async def preview_with_poolkeeper(hours: int, parts: dict[str, float]) -> "tuple
             foreseen = foresee(facts, question)
         with timed(parts, "report"):
             report = preview_report(foreseen, "pool-preview")
-    return foreseen, report
+    found.append((foreseen, report))
 
 
 def measure_poolkeeper(hours: int, requests_file: Path) -> Measurement:
@@ -136,8 +138,9 @@ def measure_poolkeeper(hours: int, requests_file: Path) -> Measurement:
         import flows.policy.preview
         import flows.prefect_api.upcoming
         import flows.report.preview  # noqa: F401
+    found: list[tuple[Preview, Report]] = []
     with recorded() as recording, timed(parts, "all"):
-        foreseen, report = asyncio.run(preview_with_poolkeeper(hours, parts))
+        asyncio.run(preview_with_poolkeeper(hours, parts, found))
     measured = Measurement(
         requests=len(recording.requests),
         seconds=parts.pop("all"),
@@ -147,7 +150,7 @@ def measure_poolkeeper(hours: int, requests_file: Path) -> Measurement:
         parts=parts,
     )
     requests_file.write_text(json.dumps(recording.requests))
-    return replace(measured, totals=measured.totals | checked_totals(foreseen, report))
+    return replace(measured, totals=measured.totals | checked_totals(*found[0]))
 
 
 def checked_totals(foreseen: "Preview", report: "Report") -> Totals:
@@ -342,6 +345,8 @@ def main() -> int:
     if arguments.measure:
         print(json.dumps(asdict(measure_here(arguments))))
         return 0
+    # It takes minutes: whoever ends it early is not to be left with its server.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Terminated."))
     results = measure_all(arguments)
     print_results(results)
     return int(any(measurement is None for measurement in results.values()))

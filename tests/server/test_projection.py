@@ -16,7 +16,7 @@ from flows.prefect_api.upcoming import observe_upcoming
 from flows.prefect_api.work_pools import read_pools
 from tests.rest import Rest, Row, unique
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 FORTNIGHT = timedelta(days=14)
 HOUR = timedelta(hours=1)
