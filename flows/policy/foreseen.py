@@ -84,7 +84,7 @@ class Preview:
 
     @property
     def lengths(self) -> dict[str, timedelta]:
-        """How long runs usually take, by deployment id, where past runs tell."""
+        """How long runs to come usually take, by deployment id, where past runs tell."""
         return {key: known.median for pool in self.pools for key, known in pool.demand.durations.items()}
 
     @property

@@ -45,7 +45,14 @@ def _of_pool(
     facts: UpcomingFacts,
     question: Question,
 ) -> PoolPreview:
-    as_it_is = asked = PoolDemand(state, runs, facts.deployments, durations, facts.now)
+    own = {run.deployment_id or "" for run in runs} | {run.deployment_id or "" for run in state.active}
+    as_it_is = asked = PoolDemand(
+        state,
+        runs,
+        deployments={key: facts.deployments[key] for key in own if key in facts.deployments},
+        durations={key: durations[key] for key in own if key in durations},
+        now=facts.now,
+    )
     if question.what_if_limit is not None:
         pool = replace(state.pool, concurrency_limit=question.what_if_limit)
         asked = replace(as_it_is, state=replace(state, pool=pool))

@@ -187,6 +187,8 @@ def test_what_never_starts_is_no_wait() -> None:
     assert pool.longest_wait == timedelta(0)
 
 
-def test_lengths_are_told_of_all_deployments_that_have_a_past() -> None:
-    preview = foresee(upcoming_facts(state(), past={"a": (MINUTE, 3 * MINUTE), "b": ()}), question())
+def test_lengths_are_told_of_all_deployments_with_runs_to_come_that_have_a_past() -> None:
+    made = (upcoming("x", deployment_id="a"), upcoming("y", deployment_id="b"))
+    past = {"a": (MINUTE, 3 * MINUTE), "b": (), "idle": (MINUTE,)}
+    preview = foresee(upcoming_facts(state(), made=made, past=past), question())
     assert preview.lengths == {"a": 2 * MINUTE}

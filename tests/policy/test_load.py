@@ -156,6 +156,12 @@ def test_a_preview_that_begins_at_a_full_hour_has_no_empty_stretch() -> None:
     assert stretches(NOW, 1, ZoneInfo("UTC")) == (NOW, NOW + HOUR)
 
 
+def test_a_preview_that_begins_where_the_clocks_were_turned_back_has_no_empty_stretch() -> None:
+    turned_back = datetime(2026, 10, 25, 1, tzinfo=UTC)
+    found = stretches(turned_back, 73, ZoneInfo("Europe/Berlin"))
+    assert found[:2] == (turned_back, turned_back + 3 * HOUR)
+
+
 def test_full_hours_of_a_zone_half_an_hour_beside_are_its_own() -> None:
     half = timedelta(minutes=30)
     assert stretches(NOW, 2, ZoneInfo("Asia/Kolkata")) == (NOW, NOW + half, NOW + half + HOUR, NOW + 2 * HOUR)
