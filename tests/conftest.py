@@ -13,6 +13,7 @@ for _name in [name for name in os.environ if name.startswith("PREFECT_")]:
 os.environ |= {"PREFECT_HOME": HOME.name, "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 from prefect.events.worker import EventsWorker  # noqa: E402
 from prefect.flows import load_flow_from_entrypoint  # noqa: E402
 from prefect.logging.handlers import APILogWorker  # noqa: E402
@@ -22,6 +23,12 @@ from tests.rest import Rest  # noqa: E402
 from tests.servers import free_port, prefect_environment, running_server  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The same examples each time, however slow the machine: what holds for one run holds for the next. To look for new
+# ones: --hypothesis-profile=search.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=2000, deadline=None)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

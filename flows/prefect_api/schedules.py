@@ -6,7 +6,7 @@ what a cron expression or a rule means is still asked of the libraries that Pref
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby, islice, product
@@ -34,8 +34,9 @@ RANGES = {MINUTE: 60, HOUR: 24, SECONDS: 60}
 CRON_FIELDS = (5, 6)
 LONGEST_REASON = 120
 # From this version on Prefect reads wall times with another library. A time that the clocks skip is then an hour
-# later instead of an hour earlier, and the two times at which they show the same are told apart.
-SKIPPED_TIMES_COME_LATER = TIMES_SHOWN_TWICE_COUNT = sys.version_info >= (3, 13)
+# later instead of an hour earlier, the two times at which they show the same are told apart, and parts of seconds are
+# rounded in its own way.
+SKIPPED_TIMES_COME_LATER = TIMES_SHOWN_TWICE_COUNT = PARTS_OF_SECONDS_ARE_ROUNDED = sys.version_info >= (3, 13)
 
 Schedule = CronSchedule | IntervalSchedule | RRuleSchedule
 
@@ -87,7 +88,8 @@ def _dates(schedule: Schedule, start: datetime, end: datetime) -> Iterator[datet
     if isinstance(schedule, CronSchedule) and len(schedule.cron.split()) in CRON_FIELDS:
         return _of_cron(schedule, start, end)
     if isinstance(schedule, IntervalSchedule) and not schedule.interval.days:
-        return _of_interval(schedule, start, end)
+        is_rounded = PARTS_OF_SECONDS_ARE_ROUNDED and schedule.interval.microseconds
+        return _as_prefect_does(schedule, start, end) if is_rounded else _of_interval(schedule, start, end)
     return _as_prefect_does(schedule, start, end)
 
 
@@ -168,13 +170,19 @@ def _is_shown_again(at: datetime, zone: ZoneInfo, step: timedelta, first: dateti
 
 
 def _of_rule(schedule: RRuleSchedule, start: datetime, end: datetime) -> Iterator[datetime]:
-    found: list[datetime] = []
+    """Of two dates at which the clocks show the same, Prefect leaves out the second."""
+    zone = ZoneInfo(schedule.timezone or "UTC")
+    before: Collection[datetime] = ()
     for _, day in groupby(_begun_later(schedule.to_rrule(), start).xafter(start, inc=True), key=datetime.date):
-        # Times of one day, or of midnight and the day before, may be the same instant where the clocks change.
-        found = sorted({at.astimezone(UTC) for at in day}.difference(found))
-        yield from (at for at in found if at <= end)
-        if found and found[-1] > end:
+        shown: dict[datetime, datetime] = {}
+        for found in day:
+            shown.setdefault(found.astimezone(zone).replace(tzinfo=None), found.astimezone(UTC))
+        # Where the clocks change at midnight, the day before may have had some of these already.
+        dates = sorted(at for wall, at in shown.items() if wall not in before)
+        yield from (at for at in dates if at <= end)
+        if dates and dates[-1] > end:
             return
+        before = shown.keys()
 
 
 def _begun_later(rule: rrule.rrulebase, start: datetime) -> rrule.rrulebase:
