@@ -95,18 +95,19 @@ def _explained(demand: PoolDemand) -> tuple[Explain, Explain]:
 def _of_open(demand: PoolDemand, run: UpcomingRun, best: Start, worst: Start, slots: str) -> Expectation:
     """The expectation of a run for which it is only a matter of slots."""
     if best.at is None:
-        never = _cancelled(demand, run) or slots or "no slot is ever given back"
+        cancelled = _cancelled(demand, run) if best.waited_for is Gate.DEPLOYMENT else ""
+        never = cancelled or slots or "no slot is ever given back"
         return Expectation(run, standing_of(run, demand.now, Standing.BLOCKED), never)
     at = max(run.due_at, demand.now + timedelta(seconds=best.at))
     waits = (at - max(run.due_at, demand.now)).total_seconds() >= NO_WAIT
     standing = standing_of(run, demand.now, Standing.WILL_WAIT if waits else Standing.WILL_START)
-    is_known = worst.at is not None and worst.at - best.at < NO_WAIT
+    is_known = worst.at is not None and abs(worst.at - best.at) < NO_WAIT
     reasons = [slots] if standing is Standing.LATE and slots else []
     if waits and is_known:
         reasons.append(f"waits {lasting(at - max(run.due_at, demand.now))} for {_gate(demand, run, best)}")
     elif not is_known:
         reasons.append(f"has to wait for {_gate(demand, run, worst)} if others take long: {_not_known(demand)}")
-    elif standing is Standing.LATE:
+    elif standing is Standing.LATE and not slots:
         reasons.append("nothing is in its way any more")
     return Expectation(run, standing, "; ".join(reasons), at if is_known else None)
 

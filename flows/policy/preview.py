@@ -72,7 +72,7 @@ def _longest(expectations: tuple[Expectation, ...], now: datetime) -> timedelta:
     waits = (
         each.expected_start_at - max(each.run.due_at, now)
         for each in expectations
-        if each.expected_start_at is not None
+        if each.expected_start_at is not None and each.standing is Standing.WILL_WAIT
     )
     return max(waits, default=timedelta())
 

@@ -51,9 +51,9 @@ async def observe_upcoming(
     deployments = {**found.deployments, **await read_deployments(api, sorted(unknown))}
     served = {key for key, each in deployments.items() if _is_served(each, now)}
     schedules = await asyncio.to_thread(_expand_all, found, served, now, until)
-    due = {run.deployment_id for run in made if run.deployment_id} | {
-        each.deployment_id for each in schedules if each.dates
-    }
+    running = (run.deployment_id for state in states for run in state.active)
+    due = {key for key in (*(run.deployment_id for run in made), *running) if key}
+    due |= {each.deployment_id for each in schedules if each.dates}
     return UpcomingFacts(
         selection=selection,
         now=now,

@@ -1,6 +1,7 @@
 """Upcoming runs as a calendar (iCalendar, RFC 5545) that calendar programs load."""
 
 import base64
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from flows.report.markdown import plain, sections
 # Beyond this the page of the artifact gets slow, and no calendar shows it.
 EVENTS = 2_000
 UNKNOWN_LENGTH = timedelta(minutes=1)
+SHORTEST = timedelta(seconds=1)
 FENCE = "```"
 
 
@@ -38,9 +40,15 @@ def icalendar_of(preview: Preview, expectations: Sequence[Expectation]) -> str:
     calendar.add("version", "2.0")
     calendar.add("x-wr-calname", "Prefect runs")
     lengths = preview.lengths
+    alike: Counter[str] = Counter()
     for each in expectations:
-        length = lengths.get(each.run.deployment_id or "", UNKNOWN_LENGTH)
-        calendar.add_component(_event(preview, each, length))
+        length = max(SHORTEST, lengths.get(each.run.deployment_id or "", UNKNOWN_LENGTH))
+        event = _event(preview, each, length)
+        # Two schedules of a deployment may have the same date.
+        uid = str(event["uid"])
+        event["uid"] = f"{alike[uid]}-{uid}" if alike[uid] else uid
+        alike[uid] += 1
+        calendar.add_component(event)
     written: bytes = calendar.to_ical()
     return written.decode().replace("\r\n", "\n").replace(FENCE, "'''")
 
