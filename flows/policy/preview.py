@@ -11,11 +11,13 @@ from flows.policy.fleet import PoolState
 from flows.policy.forecast import Expectation, Standing, expect, standing_of
 from flows.policy.foreseen import PoolPreview, Preview, Question
 from flows.policy.plan import Kind, Plan, Target, Verb, Verdict
-from flows.policy.sizing import recommend
+from flows.policy.sizing import recommend, spans
+from flows.policy.slots import Limits, simulate
 from flows.policy.upcoming import UpcomingFacts, UpcomingRun, upcoming_runs
 
 # A preview lists this many runs; it counts those that are due after them.
 RUNS_LISTED = 100_000
+NO_LIMITS = Limits()
 NO_POOL = "its deployment has no work pool: nobody can start it"
 POOL_NOT_READ = "its work pool was made or deleted while this was read"
 
@@ -57,11 +59,11 @@ def _of_pool(
         pool = replace(state.pool, concurrency_limit=question.what_if_limit)
         asked = replace(as_it_is, state=replace(state, pool=pool))
     expectations = expect(asked)
-    wanted = [(max(0.0, want.at), max(0.0, want.at) + want.seconds) for want in asked.wants(runs)]
+    wants, held = asked.wants(runs), asked.held()
     return PoolPreview(
         demand=asked,
         expectations=expectations,
-        spans=(*((0.0, each.seconds) for each in asked.held()), *wanted),
+        spans=tuple(spans(wants, held, simulate(wants, held, NO_LIMITS))),
         longest_wait=_longest(expectations, facts.now),
         longest_wait_as_it_is=_longest(expectations if asked is as_it_is else expect(as_it_is), facts.now),
         sizing=recommend(as_it_is, question.acceptable_wait),
