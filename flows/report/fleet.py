@@ -8,7 +8,8 @@ from flows.policy.orphans import orphaned_deployments
 from flows.policy.pool_health import ADVICE, Code, Finding, find_in_fleet
 from flows.policy.words import counted
 from flows.report.markdown import artifact_link, bar, capped, deployment_link, plain, pool_link, sections, table, text
-from flows.report.observed import POOLS_ON_PAGE, VERDICT, Inventory, changes_section, footnote
+from flows.report.observed import POOLS_ON_PAGE, Inventory, changes_section, footnote
+from flows.report.page import VERDICT
 
 NAMED_IN_VERDICT = 3
 

@@ -9,9 +9,9 @@ from flows.policy.foreseen import MAINTENANCE, PoolPreview, Preview
 from flows.policy.upcoming import DATES_COUNTED
 from flows.policy.words import counted, lasting, some_of
 from flows.report.markdown import artifact_link, capped, deployment_link, pool_link, run_link, sections, table, text
+from flows.report.page import VERDICT
 from flows.report.picture import Bars, draw, image
 
-VERDICT = 1000
 ROWS_ON_PAGE = 50
 PICTURES = 5
 NEXT_RUNS = 10

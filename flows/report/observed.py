@@ -10,8 +10,6 @@ from flows.report.markdown import capped, pool_link, table, text
 
 # Longer lists are in the table artifact, which can be searched.
 POOLS_ON_PAGE = 50
-# A verdict is one line, but never cut where a few names fit.
-VERDICT = 1000
 
 
 @dataclass(frozen=True, slots=True)

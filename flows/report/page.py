@@ -11,6 +11,8 @@ from flows.policy.plan import Number
 
 Row = Mapping[str, Number]
 
+# A verdict is one line, but never cut where a few names fit.
+VERDICT = 1000
 # What a job's own artifacts add to its name.
 TAKEN = re.compile(r"(table|record|calendar)(-|$)")
 

@@ -6,7 +6,8 @@ from flows.policy.fleet import PoolState
 from flows.policy.obstacles import obstacles
 from flows.policy.stuck import stuck_runs
 from flows.report.markdown import bar, capped, moment, plain, pool_link, run_link, sections, table, text
-from flows.report.observed import VERDICT, Inventory, changes_section, footnote
+from flows.report.observed import Inventory, changes_section, footnote
+from flows.report.page import VERDICT
 
 RUNS_ON_PAGE = 50
 WORKERS_ON_PAGE = 50

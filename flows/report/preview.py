@@ -6,9 +6,9 @@ from flows.policy.forecast import Expectation, Standing
 from flows.policy.foreseen import Preview
 from flows.policy.words import counted, lasting
 from flows.report.calendar import calendar_page
-from flows.report.foreseen import VERDICT, preview_page
+from flows.report.foreseen import preview_page
 from flows.report.markdown import plain, sections, text
-from flows.report.page import Report, Row
+from flows.report.page import VERDICT, Report, Row
 
 
 def preview_report(preview: Preview, key: str, *, with_calendar: bool = False) -> Report:
