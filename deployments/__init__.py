@@ -1,1 +1,1 @@
-"""How the flows get onto a Prefect server: `poolkeeper up | deploy | doctor`."""
+"""How the flows get onto a Prefect server: `poolkeeper up | deploy | doctor | restore`."""

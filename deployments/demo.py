@@ -7,13 +7,17 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
+
 from deployments.install import deploy
 from deployments.processes import Child
 from deployments.project import HERE, management_pool_spec, prefect_yaml, wanted_deployments
 from deployments.terminal import Terminal
 from deployments.waiting import until
 from deployments.workers import others_online, worker
+from flows.policy.lease import read_note
 from flows.prefect_api import Api
+from flows.prefect_api.circuits import write_overrides
 from flows.prefect_api.flow_runs import count_runs, in_states, late
 from flows.prefect_api.own import ENDED, create_pool, start_run
 from flows.prefect_api.work_pools import read_pool
@@ -23,6 +27,10 @@ DEMO = HERE / "demo.yaml"
 SECONDS_FOR_RUNS = 480
 # Of each pool: every run is a process, and all of them write into one SQLite file.
 RUNS_AT_ONCE = 2
+# The pool that fails, and how long it stays paused: shorter than usual, so that it can be seen to recover.
+FAILING = "demo-failing"
+COOLDOWN_MINUTES = 1
+FOLLOW_SECONDS = 2
 # How far apart, and how long ago, the runs of a backlog should have started.
 BACKLOG_STEP = timedelta(minutes=7)
 
@@ -60,9 +68,26 @@ async def start(stack: AsyncExitStack, api: Api, terminal: Terminal, *, own: boo
                 children.append(await stack.enter_async_context(worker(api, name, limit=RUNS_AT_ONCE)))
     for name, wanted in pools.items():
         await _start_runs(api, ids[name], ended=wanted.get("runs", 0), overdue=wanted.get("backlog", 0))
+    await write_overrides(api, {FAILING: {"cooldown_minutes": COOLDOWN_MINUTES}})
     await _wait_for_runs(api, terminal, pools, ids)
     terminal.done("demo fleet", ", ".join(pools))
     return children
+
+
+async def follow(api: Api, terminal: Terminal) -> None:
+    """Tell what auto-pause does to the failing pool, for as long as it does something."""
+    told = ""
+    while True:
+        pool = await read_pool(api, FAILING)
+        note = read_note(pool.description) if pool else None
+        if note and note.tag != told:
+            told = note.tag
+            terminal.say(f"{FAILING}: {note.words}")
+        elif pool and not note and told:
+            limit = "no limit" if pool.concurrency_limit is None else f"its limit of {pool.concurrency_limit}"
+            terminal.done(FAILING, f"recovered, back at {limit}")
+            return
+        await anyio.sleep(FOLLOW_SECONDS)
 
 
 async def _pool(api: Api, terminal: Terminal, name: str, wanted: Mapping[str, Any]) -> None:

@@ -57,10 +57,13 @@ async def _observe_automations(api: Api, deployment_ids: dict[str, str]) -> tupl
     found = []
     for wanted in wanted_automations():
         copies = there.get(wanted.name, [])
+        block_id = await own.find_block(api, wanted.block) if wanted.block else None
+        if wanted.block and block_id is None:
+            continue
         if not copies or not {name for name in wanted.deployments if name} <= deployment_ids.keys():
             found.append(InstalledFacts(wanted.name, ("missing",)))
             continue
-        body = automations.described(wanted.resolved(deployment_ids))
+        body = automations.described(wanted.resolved(deployment_ids, block_id))
         different = differences(body, automations.described(copies[0]))
         found.append(InstalledFacts(wanted.name, different, not copies[0]["enabled"], len(copies)))
     return tuple(found)

@@ -22,7 +22,9 @@ from deployments.project import (
 )
 from deployments.terminal import Terminal
 from flows.policy.drift import differences
+from flows.policy.override import OVERRIDES
 from flows.prefect_api import Api, automations, own
+from flows.prefect_api.circuits import write_overrides
 from flows.prefect_api.paging import Row
 from flows.prefect_api.work_pools import read_pool
 
@@ -33,7 +35,13 @@ async def install(api: Api, terminal: Terminal) -> dict[str, str]:
     ids = await deploy(api, terminal, wanted_deployments())
     there = await automations.read_automations(api)
     for wanted in wanted_automations():
-        await _automation(api, terminal, wanted.name, wanted.resolved(ids), there.get(wanted.name, []))
+        block_id = await own.find_block(api, wanted.block) if wanted.block else None
+        if wanted.block and block_id is None:
+            terminal.done(f"automation {wanted.name}", f"waits for a block {wanted.block}")
+            continue
+        await _automation(api, terminal, wanted.name, wanted.resolved(ids, block_id), there.get(wanted.name, []))
+    created = await write_overrides(api, {})
+    terminal.done(f"variable {OVERRIDES}", "created" if created else "is there")
     return ids
 
 

@@ -7,7 +7,7 @@ from prefect.settings import get_current_settings
 from flows.prefect_api import Api
 
 # The jobs whose reports a person opens first.
-REPORTS = ("pool-inventory", "pool-preview")
+REPORTS = ("poolkeeper", "pool-inventory", "pool-preview", "pool-auto-pause", "pool-cleanup", "pool-reconcile")
 
 
 def ui_address(api: Api) -> str:

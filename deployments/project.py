@@ -34,18 +34,24 @@ class WantedDeployment:
 
 @dataclass(frozen=True, slots=True)
 class WantedAutomation:
-    """An automation as automations.yaml has it; `deployments` are the ones its actions run, in order."""
+    """An automation as automations.yaml has it; `deployments` are the ones its actions run, in order.
+
+    `block`, as `type/name`: it is wanted only where there is such a block, which its actions use.
+    """
 
     name: str
     body: Mapping[str, Any]
     deployments: tuple[str | None, ...]
+    block: str | None = None
 
-    def resolved(self, deployment_ids: Mapping[str, str]) -> dict[str, Any]:
-        """The body that Prefect takes: actions with the ids of their deployments."""
+    def resolved(self, deployment_ids: Mapping[str, str], block_id: str | None = None) -> dict[str, Any]:
+        """The body that Prefect takes: actions with the ids of their deployments, or of the block."""
         actions = [
             action if name is None else {**action, "source": "selected", "deployment_id": deployment_ids[name]}
             for action, name in zip(self.body["actions"], self.deployments, strict=True)
         ]
+        if self.block is not None:
+            actions = [{**action, "block_document_id": block_id} for action in actions]
         return {**self.body, "actions": actions}
 
 
@@ -76,8 +82,12 @@ def wanted_deployments(path: Path = ROOT / "prefect.yaml") -> list[WantedDeploym
 
 
 def wanted_automations() -> list[WantedAutomation]:
-    """The automations, with the management pool's name filled in."""
-    text = Template((HERE / "automations.yaml").read_text()).safe_substitute(management_pool=management_pool())
+    """The automations, with what prefect.yaml sets for them filled in."""
+    set_there = {
+        "management_pool": management_pool(),
+        "auto_pause_dry_run": json.dumps(prefect_yaml()["definitions"]["auto_pause_dry_run"]),
+    }
+    text = Template((HERE / "automations.yaml").read_text()).safe_substitute(set_there)
     return [_automation(entry) for entry in yaml.safe_load(text)]
 
 
@@ -116,4 +126,6 @@ def _schedule(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _automation(entry: Mapping[str, Any]) -> WantedAutomation:
     actions = [dict(action) for action in entry["actions"]]
     deployments = tuple(action.pop("deployment", None) for action in actions)
-    return WantedAutomation(entry["name"], {**entry, "actions": actions}, deployments)
+    block = entry.get("block")
+    body = {key: value for key, value in entry.items() if key != "block"}
+    return WantedAutomation(entry["name"], {**body, "actions": actions}, deployments, block)

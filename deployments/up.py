@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -21,10 +22,12 @@ from flows.prefect_api import Api, connect
 from flows.prefect_api.own import NotStarted, follow_run, read_report, start_run
 from flows.prefect_api.work_pools import read_pool
 
-# What is run once at the start, and how its table is shown.
-FIRST_JOBS = {"pool-inventory": Terminal.inventory, "pool-preview": Terminal.preview}
+# What is run once at the start, and how its table is shown; of a cleanup, which only plans, its verdict says enough.
+FIRST_JOBS = {"pool-inventory": Terminal.inventory, "pool-preview": Terminal.preview, "pool-cleanup": None}
+ONLY_LOOK: dict[str, dict[str, Any]] = {"pool-cleanup": {"dry_run": True}}
 # A worker asks for work every few seconds, and a process takes a few to start.
 SECONDS_TO_BEGIN = 120
+AUTO_PAUSE = "pool-auto-pause"
 COMPLETED = "COMPLETED"
 
 
@@ -43,11 +46,15 @@ async def up(terminal: Terminal, *, with_demo: bool, once: bool, remote_demo: bo
         await preflight(api, terminal)
         ids = await install(api, terminal)
         children += await _worker(stack, api, terminal, lock)
+        pages: dict[str, str] = {}
         if with_demo:
             children += await demo.start(stack, api, terminal, own=lock.is_mine)
-        pages = await _first_reports(api, terminal, ids)
+            pages = await _auto_pause(api, terminal, ids)
+        pages |= await _first_reports(api, terminal, ids)
         terminal.links(links(api, pages))
         if not once:
+            if with_demo:
+                stack.callback(asyncio.ensure_future(demo.follow(api, terminal)).cancel)
             await _stay(terminal, children)
         if children:
             terminal.say("Stopping what was started …")
@@ -96,16 +103,24 @@ async def _worker(stack: AsyncExitStack, api: Api, terminal: Terminal, lock: Loc
     return [child]
 
 
+async def _auto_pause(api: Api, terminal: Terminal, ids: Mapping[str, str]) -> dict[str, str]:
+    """Have the demo's failing pool looked at, in case no automation was quicker. The id of the report's page."""
+    run_id = await start_run(api, ids[f"{AUTO_PAUSE}/management"], parameters={"pools": [demo.FAILING]})
+    await _follow(api, terminal, AUTO_PAUSE, run_id)
+    return {AUTO_PAUSE: (await read_report(api, run_id, f"{AUTO_PAUSE}-{demo.FAILING}")).page_id}
+
+
 async def _first_reports(api: Api, terminal: Terminal, ids: Mapping[str, str]) -> dict[str, str]:
     """One run of each job that only looks, through the worker, with its table. The ids of their reports' pages."""
-    runs = {job: await start_run(api, ids[f"{job}/management"]) for job in FIRST_JOBS}
+    runs = {job: await start_run(api, ids[f"{job}/management"], parameters=ONLY_LOOK.get(job)) for job in FIRST_JOBS}
     pages = {}
     for job, run_id in runs.items():
         await _follow(api, terminal, job, run_id)
         report = await read_report(api, run_id, job)
-        terminal.say()
-        FIRST_JOBS[job](terminal, report.rows)
-        terminal.say()
+        if show := FIRST_JOBS[job]:
+            terminal.say()
+            show(terminal, report.rows)
+            terminal.say()
         pages[job] = report.page_id
     return pages
 

@@ -1,8 +1,8 @@
 """Show the plan, refuse if it is unsafe, act, show the outcomes, fail if any failed."""
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from textwrap import shorten
 
 from prefect import get_run_logger
@@ -10,35 +10,59 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from flows.overview import bring_overview_up_to_date
+from flows.policy.approval import Approval
 from flows.policy.bad_input import BadInput
-from flows.policy.plan import ActionLimit, Kind, Outcome, Plan, Result, UnsafePlan, Verdict
+from flows.policy.plan import ALREADY_GONE, Kind, Outcome, Plan, Result, UnsafePlan, Verdict
 from flows.policy.protection import ProtectedTarget, Protection
 from flows.prefect_api import Api, ApiProblem, NotFound
 from flows.prefect_api.events import emit_change
 from flows.prefect_api.records import publish
+from flows.prefect_api.waiting import AT_ONCE
 from flows.report import Report
-from flows.report.markdown import text
+from flows.report.markdown import sections, text
+from flows.report.overview import LINK
 
 LONGEST_RUN_NAME = 80
+ALL = Approval(is_granted=True, words="")
+# The name of the state of a run whose plan a person has refused.
+REFUSED = "Refused"
 
-# Carries out one verdict: reads the target again, changes it, and says what became of it.
-Act = Callable[[Verdict], Awaitable[Outcome]]
+# Carries out verdicts of one kind and verb, one unless they are of runs: reads each target again, changes it, and says
+# in turn what became of each.
+Act = Callable[[Sequence[Verdict]], Awaitable[Sequence[Outcome]]]
 # The report of a plan with these outcomes; before anything was done there are none.
 Render = Callable[[Sequence[Outcome]], Report]
+# Asks a person, who has the published plan before their eyes. Raises `UnsafePlan` where the answer comes too late.
+Ask = Callable[[Plan], Awaitable[Approval]]
+# Called before each batch with what was done so far and what comes next. Words say why nothing more is to be begun.
+Proceed = Callable[[Sequence[Outcome], Sequence[Verdict]], Awaitable[str]]
+
+
+async def goes_on(_done: Sequence[Outcome], _next: Sequence[Verdict]) -> str:
+    return ""
+
+
+def same_pool(verdict: Verdict) -> Hashable:
+    return verdict.target.pool
 
 
 @dataclass(frozen=True, slots=True)
 class Acting:
     """What a job that changes things brings along; read-only jobs have none.
 
-    `population` is how many pools, deployments, queues and workers there are, for the limit's share.
+    `check` raises `UnsafePlan` where the plan goes over its limit. Then every action is refused that `is_limited`.
+    Runs that are `alike` in this go together.
     """
 
     act: Act
-    limit: ActionLimit
-    population: Mapping[Kind, int]
+    check: Callable[[], None]
     protection: Protection
     dry_run: bool
+    is_limited: Callable[[Verdict], bool] = lambda _: True
+    alike: Callable[[Verdict], Hashable] = same_pool
+    ask: Ask | None = None
+    proceed: Proceed = goes_on
 
 
 def run_name() -> str:
@@ -60,40 +84,119 @@ async def conclude(job: Awaitable[State]) -> State:
 
 async def apply(api: Api, plan: Plan, render: Render, *, key: str, acting: Acting | None = None) -> State:
     """Publish the plan and, where a job acts, carry it out. The state's message is the report's verdict."""
+    end, outcomes = await _apply(api, plan, render, key, acting)
+    done = [outcome.verdict for outcome in outcomes if outcome.result is Result.DONE]
+    # A sweep that did nothing has nothing to tell.
+    if acting is None or done:
+        await bring_overview_up_to_date(api, done)
+    return end
+
+
+async def _apply(
+    api: Api, plan: Plan, render: Render, key: str, acting: Acting | None
+) -> tuple[State, Sequence[Outcome]]:
     shown = render(_all(plan, Result.PLANNED))
     published = await _publish(api, key, shown)
     get_run_logger().info(shown.verdict)
-    if acting is None or acting.dry_run or not plan.actions:
-        return Completed(message=shown.verdict)
-    try:
-        acting.protection.check(plan)
-        acting.limit.check(plan, acting.population)
-    except (UnsafePlan, ProtectedTarget) as refusal:
-        await _publish(api, key, render(_all(plan, Result.REFUSED)), published)
-        return Failed(message=str(refusal))
-    outcomes = [await _carry_out(verdict, acting.act) for verdict in plan.actions]
+    if acting is None or not plan.actions:
+        return Completed(message=shown.verdict), ()
+    refusal = _refusal(plan, acting)
+    if acting.dry_run:
+        return Completed(message=f"{shown.verdict} It would be refused: {refusal}" if refusal else shown.verdict), ()
+    approval = ALL if refusal or acting.ask is None else await _asked(plan, acting.ask)
+    if isinstance(approval, UnsafePlan):
+        refusal, approval = approval, ALL
+    outcomes = await _carry_out(plan, acting, refusal, approval)
     done = render(outcomes)
     await _publish(api, key, done, published)
-    failed = Counter(outcome.result for outcome in outcomes)[Result.FAILED]
-    return Failed(message=done.verdict) if failed else Completed(message=done.verdict)
+    return _end(outcomes, done.verdict, refusal, approval), outcomes
 
 
-async def _carry_out(verdict: Verdict, act: Act) -> Outcome:
+def _end(outcomes: Sequence[Outcome], verdict: str, refusal: Exception | None, approval: Approval) -> State:
+    if refusal:
+        return Failed(message=str(refusal))
+    if not approval.is_granted:
+        return Completed(name=REFUSED, message=approval.words)
+    failed = any(outcome.result is Result.FAILED for outcome in outcomes)
+    return Failed(message=verdict) if failed else Completed(message=verdict)
+
+
+async def _asked(plan: Plan, ask: Ask) -> Approval | UnsafePlan:
+    try:
+        approval = await ask(plan)
+    except UnsafePlan as late:
+        return late
+    get_run_logger().info(approval.words)
+    return approval
+
+
+def _refusal(plan: Plan, acting: Acting) -> UnsafePlan | ProtectedTarget | None:
+    try:
+        acting.protection.check(plan)
+        acting.check()
+    except (UnsafePlan, ProtectedTarget) as refusal:
+        return refusal
+    return None
+
+
+async def _carry_out(plan: Plan, acting: Acting, refusal: Exception | None, approval: Approval) -> list[Outcome]:
+    """Every action in its turn. The progress is in the log, a line for each batch of runs."""
+    outcomes: list[Outcome] = []
+    everything = isinstance(refusal, ProtectedTarget)
+    stop = ""
+    for batch in _batches(plan, acting.alike, approval.most):
+        if refusal and (everything or acting.is_limited(batch[0])):
+            outcomes += [Outcome(verdict, Result.REFUSED) for verdict in batch]
+            continue
+        if not approval.is_granted:
+            outcomes += [Outcome(verdict, Result.REFUSED, approval.words) for verdict in batch]
+            continue
+        if approval.most is not None and len(outcomes) >= approval.most:
+            stop = f"at most {approval.most} were approved"
+        stop = stop or await acting.proceed(outcomes, batch)
+        if stop:
+            outcomes += [Outcome(verdict, Result.SKIPPED, f"left: {stop}", is_left=True) for verdict in batch]
+            continue
+        outcomes += await _attempt(batch, acting.act)
+        get_run_logger().info("%s of %s actions: %s %s", len(outcomes), len(plan.actions), *_told(batch))
+    return outcomes
+
+
+async def _attempt(batch: Sequence[Verdict], act: Act) -> Sequence[Outcome]:
     """One failure is an outcome; the rest goes on. What is already gone is done."""
     try:
-        outcome = await act(verdict)
+        outcomes = await act(batch)
     except NotFound:
-        return Outcome(verdict, Result.DONE, "already gone")
+        return [Outcome(verdict, Result.DONE, ALREADY_GONE) for verdict in batch]
     except ApiProblem as problem:
-        get_run_logger().warning("%s %s: %s", verdict.verb, verdict.target.name, problem)
-        return Outcome(verdict, Result.FAILED, str(problem))
+        get_run_logger().warning("%s %s: %s", *_told(batch), problem)
+        return [Outcome(verdict, Result.FAILED, str(problem)) for verdict in batch]
     except Exception as problem:  # noqa: BLE001 - whatever happens to one target, the others get their turn
         # Only its kind: the text of an unforeseen error may hold anything.
-        get_run_logger().error("%s %s: %s", verdict.verb, verdict.target.name, type(problem).__name__)
-        return Outcome(verdict, Result.FAILED, type(problem).__name__)
-    if outcome.result is Result.DONE:
-        emit_change(verdict)
-    return outcome
+        get_run_logger().error("%s %s: %s", *_told(batch), type(problem).__name__)
+        return [Outcome(verdict, Result.FAILED, type(problem).__name__) for verdict in batch]
+    for outcome in outcomes:
+        if outcome.result is Result.DONE and outcome.detail != ALREADY_GONE:
+            emit_change(outcome.verdict, outcome.made_id)
+    return outcomes
+
+
+def _batches(plan: Plan, alike: Callable[[Verdict], Hashable], most: int | None) -> Iterator[Sequence[Verdict]]:
+    """Runs that share what happens to them go together, as many as Prefect takes at once; all others one by one.
+
+    None of them goes across the first `most` actions.
+    """
+    approved = len(plan.actions) if most is None else most
+    for part in (plan.actions[:approved], plan.actions[approved:]):
+        for (kind, *_), same in groupby(part, key=lambda each: (each.target.kind, each.verb, alike(each))):
+            verdicts = list(same)
+            size = AT_ONCE if kind is Kind.RUN else 1
+            yield from (verdicts[start : start + size] for start in range(0, len(verdicts), size))
+
+
+def _told(batch: Sequence[Verdict]) -> tuple[str, str]:
+    first = batch[0]
+    return first.verb, first.target.name if len(batch) == 1 else f"{len(batch)} {first.target.kind}s"
 
 
 async def _publish(api: Api, key: str, report: Report, earlier: Sequence[str] = ()) -> list[str]:
@@ -101,7 +204,7 @@ async def _publish(api: Api, key: str, report: Report, earlier: Sequence[str] = 
         api,
         key,
         description=text(report.verdict),
-        markdown=report.markdown,
+        markdown=sections(report.markdown, LINK),
         rows=report.rows,
         calendar=report.calendar,
         earlier=earlier,

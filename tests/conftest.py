@@ -14,13 +14,12 @@ os.environ |= {"PREFECT_HOME": HOME.name, "DO_NOT_TRACK": "1", "PREFECT_SERVER_A
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
-from prefect.events.worker import EventsWorker  # noqa: E402
 from prefect.flows import load_flow_from_entrypoint  # noqa: E402
-from prefect.logging.handlers import APILogWorker  # noqa: E402
-from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
 
+from tests.api import served  # noqa: E402
+from tests.database import POSTGRES, drop_made  # noqa: E402
 from tests.rest import Rest  # noqa: E402
-from tests.servers import free_port, prefect_environment, running_server  # noqa: E402
+from tests.servers import free_port, prefect_environment  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,6 +28,32 @@ ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("search", max_examples=2000, deadline=None)
 settings.load_profile("same")
+
+
+# These take longest: begun last, they would be waited for alone.
+LONGEST_FIRST = ("test_up.py", "test_auto_pause.py", "test_commands.py", "test_cleanup.py", "server/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((at for at, name in enumerate(LONGEST_FIRST) if name in item.path.as_posix()), len(LONGEST_FIRST))
+
+    items.sort(key=place)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres", default="", help="a Postgres server for the tests' servers, postgresql://user@host/db"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if url := config.getoption("--postgres"):
+        os.environ[POSTGRES] = url
+
+
+def pytest_unconfigure() -> None:
+    drop_made()
 
 
 @pytest.fixture(scope="session")
@@ -45,11 +70,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def server(environment: dict[str, str]) -> Iterator[str]:
     """The address of the session's server, which is Prefect's API in this process from then on."""
-    with running_server(environment) as url, temporary_settings({PREFECT_API_URL: url}):
+    with served(environment) as url:
         yield url
-        # What is still on its way would otherwise be tried again and again once the server is gone.
-        APILogWorker.drain_all()
-        EventsWorker.drain_all()
 
 
 @pytest.fixture

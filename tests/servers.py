@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.database import database_url
+
 PREFECT = (sys.executable, "-m", "prefect")
-START_SECONDS = 120
+START_SECONDS = 300
 STOP_SECONDS = 30
 
 
@@ -33,10 +35,6 @@ def prefect_environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_API_DATABASE_CONNECTION_URL": database_url(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
-
-
-def database_url(home: Path) -> str:
-    return f"sqlite+aiosqlite:///{home / 'prefect.db'}"
 
 
 def is_healthy(api_url: str) -> bool:

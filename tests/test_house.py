@@ -14,7 +14,8 @@ FLOWS = ROOT / "flows"
 POLICY = sorted((FLOWS / "policy").rglob("*.py"))
 FILES = sorted([*FLOWS.rglob("*.py"), *(ROOT / "deployments").rglob("*.py")])
 # What stands directly in flows/ and is not one of the flows.
-ROOMS = {"__init__", "apply", "prefect_api", "report", "policy"}
+HANDS = {"clearing", "handling", "overview", "reconciling"}
+ROOMS = {"__init__", "apply", "prefect_api", "report", "policy", "spec_file"} | HANDS
 ENTRIES = sorted(path for path in FLOWS.glob("*.py") if path.stem not in ROOMS)
 
 CLOCKS = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "perf_counter"}

@@ -1,14 +1,18 @@
 """The README says what is so."""
 
+import json
 import re
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from prefect.flows import load_flow_from_entrypoint
 
 from flows.policy.forecast import Standing
+from flows.policy.lifecycle.request import Action
 from flows.policy.pool_health import Code
+from flows.policy.pool_spec import PoolSpec, QueueSpec, Spec
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -28,7 +32,9 @@ def flow_of(entry: dict[str, Any]) -> str:
 def test_the_table_of_flows_is_what_prefect_yaml_deploys() -> None:
     entries = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     deployed = {
-        (f"`{flow_of(entry)}`", f"`{schedule['cron']}`") for entry in entries for schedule in entry["schedules"]
+        (f"`{flow_of(entry)}`", f"`{schedule['cron']}`" if schedule else "–")
+        for entry in entries
+        for schedule in entry.get("schedules") or [None]
     }
     assert {(row[0], row[3]) for row in table_below("The flows")} == deployed
 
@@ -41,12 +47,55 @@ def test_the_table_of_verdicts_has_every_verdict() -> None:
     assert [row[0] for row in table_below("What will run")] == [f"`{standing}`" for standing in Standing]
 
 
+def test_the_table_of_actions_has_every_action() -> None:
+    actions = [f"`{action}`" for action in get_args(Action)]
+    assert [row[0] for row in table_below("A person's hand")][: len(actions)] == actions
+
+
 def test_ci_runs_the_test_command_that_the_readme_gives() -> None:
     block = README.split("<!-- test command -->", 1)[1].split("```", 2)[1]
     assert "pytest" in block
     assert "<!-- test command -->" in (ROOT / ".ci/run").read_text()
 
 
+def test_the_spec_that_it_shows_can_be_read() -> None:
+    section = README.split("\n## Work pools as code\n", 1)[1]
+    shown = Spec.model_validate(yaml.safe_load(section.split("```yaml\n", 1)[1].split("```", 1)[0]))
+    (pool,) = shown.pools
+    written = {field for part in (shown, pool, pool.queues[0]) for field in part.model_fields_set}
+    assert written == {*Spec.model_fields, *PoolSpec.model_fields, *QueueSpec.model_fields}
+
+
 def test_every_file_it_names_exists() -> None:
     for name in re.findall(r"`((?:flows|deployments|tests)/[\w./]+|prefect\.yaml)`", README):
         assert (ROOT / name).exists(), name
+
+
+def commands() -> list[tuple[str, dict[str, Any]]]:
+    """Every run of a flow that the README tells how to start, with its parameters."""
+    rows = table_below("From the command line to these flows")
+    cells = [found[1] for row in rows if (found := re.match(r"`([^`]+)`", row[1]))]
+    typed = re.findall(r"prefect deployment run (.+)$", README, re.MULTILINE)
+    found = []
+    for words in map(shlex.split, [*cells, *typed]):
+        given = [word.split("=", 1) for word in words if "=" in word]
+        found.append((words[0].removesuffix("/management"), {name: _json(value) for name, value in given}))
+    return found
+
+
+def _json(value: str) -> Any:
+    """As the command line reads a value: JSON where it is some."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def test_every_command_that_replaces_another_is_one_that_its_flow_accepts() -> None:
+    entries = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    flows = {flow_of(entry): str(ROOT / entry["entrypoint"]) for entry in entries}
+    found = commands()
+    assert {name for name, _ in found} == flows.keys() - {"pool-auto-pause"}
+    for name, parameters in found:
+        flow: Any = load_flow_from_entrypoint(flows[name], use_placeholder_flow=False)
+        flow.validate_parameters(parameters)

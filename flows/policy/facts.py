@@ -21,6 +21,11 @@ MANAGED_TYPE = "prefect:managed"
 PUSH_SUFFIX = ":push"
 
 
+def needs_workers(pool_type: str) -> bool:
+    """Whether workers start the runs of work pools of this type."""
+    return not (pool_type.endswith(PUSH_SUFFIX) or pool_type in (MANAGED_TYPE, AGENT_TYPE))
+
+
 @dataclass(frozen=True, slots=True)
 class TemplateVariable:
     """One variable of a base job template. `shown` is its default where that can be shown, else how it is set."""
@@ -41,7 +46,10 @@ class TemplateFacts:
 
 @dataclass(frozen=True, slots=True)
 class PoolFacts:
-    """A work pool. `status` is None for pools of type `prefect-agent`; `concurrency_limit` None means no limit."""
+    """A work pool. `status` is None for pools of type `prefect-agent`; `concurrency_limit` None means no limit.
+
+    `description` is its owner's, with the keeper's note in front while that stands.
+    """
 
     id: str
     name: str
@@ -51,11 +59,13 @@ class PoolFacts:
     concurrency_limit: int | None
     template: TemplateFacts
     created_at: datetime | None = None
+    description: str | None = None
+    updated_at: datetime | None = None
 
     @property
     def has_workers(self) -> bool:
         """Whether workers start the runs of this pool (Prefect Cloud does for push and managed pools)."""
-        return not (self.type.endswith(PUSH_SUFFIX) or self.type in (MANAGED_TYPE, AGENT_TYPE))
+        return needs_workers(self.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,7 @@ class WorkerFacts:
     pool: str
     last_heartbeat_at: datetime | None
     heartbeat: timedelta = DEFAULT_HEARTBEAT
+    id: str = ""
 
     def is_online(self, now: datetime) -> bool:
         """Judged from the heartbeat: the status the server has stored lags behind by more than a minute."""

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     DEPLOYMENT = "deployment"
     RUN = "run"
     WORKER = "worker"
+    AUTOMATION = "automation"
 
 
 class Verb(StrEnum):
@@ -29,11 +30,13 @@ class Verb(StrEnum):
     LEAVE = "leave"
     PAUSE = "pause"
     RESUME = "resume"
+    DRAIN = "drain"
     CREATE = "create"
     CHANGE = "change"
     CANCEL = "cancel"
     CRASH = "crash"
     DELETE = "delete"
+    RESTORE = "restore"
 
 
 class Result(StrEnum):
@@ -79,13 +82,22 @@ class Plan:
         return tuple(verdict for verdict in self.verdicts if verdict.verb is not Verb.LEAVE)
 
 
+# What somebody else has done before is done; it is not told a second time.
+ALREADY_GONE = "already gone"
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one action, and why where that needs words."""
+    """What became of one action, and why where that needs words. `is_left`: skipped because it was never begun.
+
+    `made_id` is the id of what was created, which nobody knew before.
+    """
 
     verdict: Verdict
     result: Result
     detail: str = ""
+    is_left: bool = False
+    made_id: str = ""
 
 
 class UnsafePlan(Exception):

@@ -8,6 +8,7 @@ from enum import StrEnum
 from flows.policy.failure_threshold import FailureThreshold
 from flows.policy.fleet import FleetFacts, PoolState
 from flows.policy.orphans import orphaned_deployments
+from flows.policy.pause_note import why_paused
 from flows.policy.plan import Kind, Plan, Target, Verb, Verdict
 from flows.policy.stuck import stuck_runs
 from flows.policy.words import counted, some_of
@@ -79,7 +80,8 @@ def decide_findings(fleet: FleetFacts, findings: Mapping[str, tuple[Finding, ...
 def _standing_still(state: PoolState, now: datetime) -> list[Finding]:
     pool, found = state.pool, []
     if pool.is_paused:
-        found.append(Finding(Code.PAUSED, "no run of it starts until it is resumed"))
+        words = why_paused(pool.description) or "no run of it starts until it is resumed"
+        found.append(Finding(Code.PAUSED, words))
     if not state.is_attended(now):
         known = len(state.workers)
         found.append(

@@ -33,6 +33,8 @@ COUNTING_NAME = re.compile(
     r"(^|[-_])(max|min|num|count|limit|ttl|seconds|minutes|hours|days|length|size|expir\w*)($|[-_])", re.IGNORECASE
 )
 
+Place = tuple[str | int, ...]
+
 
 def shown_default(schema: Mapping[str, Any]) -> str:
     """How a template variable's default is shown: the value where that is harmless, else only that it is set."""
@@ -61,14 +63,22 @@ def template_variables(template: Mapping[str, Any]) -> tuple[TemplateVariable, .
 
 def plain_secrets(template: Mapping[str, Any]) -> tuple[str, ...]:
     """Paths of the texts in a base job template that look like a secret written out, never the texts themselves."""
-    found: set[str] = set()
+    return tuple(sorted({path for path, _ in _all_secrets(template)}))
+
+
+def secret_places(template: Mapping[str, Any]) -> frozenset[Place]:
+    """Where those texts are: the keys and indexes that lead to each of them."""
+    return frozenset(place for _, place in _all_secrets(template))
+
+
+def _all_secrets(template: Mapping[str, Any]) -> Iterator[tuple[str, Place]]:
     for name, schema in _properties(template).items():
         if isinstance(schema, Mapping) and "default" in schema and not SECRET_PLACES.search(str(name)):
             hidden = schema.get("format") == "password" or schema.get("writeOnly") is True
             secret = str(name) if hidden or _is_secret(str(name)) else None
-            found.update(_secrets(schema["default"], f"variables.{name}", name=secret))
-    found.update(_secrets(template.get("job_configuration"), "job_configuration", name=None))
-    return tuple(sorted(found))
+            place = ("variables", "properties", name, "default")
+            yield from _secrets(schema["default"], f"variables.{name}", place, name=secret)
+    yield from _secrets(template.get("job_configuration"), "job_configuration", ("job_configuration",), name=None)
 
 
 def _properties(template: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -94,20 +104,21 @@ def _is_secret(name: str) -> bool:
     return SECRET_NAME.search(name) is not None and SECRET_PLACE.search(name) is None
 
 
-def _secrets(value: Any, path: str, *, name: str | None) -> Iterator[str]:
-    """Paths of secrets in a value. `name` is the secret's name that the value stands under, if it does."""
+def _secrets(value: Any, path: str, place: Place, *, name: str | None) -> Iterator[tuple[str, Place]]:
+    """Paths and places of secrets in a value. `name` is the secret's name that the value stands under, if it does."""
     if isinstance(value, str):
         if URL_WITH_PASSWORD.search(TEMPLATED.sub("", value)) or (name is not None and _is_literal(value, name)):
-            yield path
+            yield path, place
     elif isinstance(value, Mapping):
         for key, inner, label in _items(value):
             if SECRET_PLACES.search(key):
                 continue
             inherited = None if SECRET_PLACE.search(key) or REFERENCE_KEYS & value.keys() else name
-            yield from _secrets(inner, f"{path}.{label}", name=label if _is_secret(label) else inherited)
+            own = label if _is_secret(label) else inherited
+            yield from _secrets(inner, f"{path}.{label}", (*place, key), name=own)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from _secrets(inner, f"{path}[{index}]", name=name)
+            yield from _secrets(inner, f"{path}[{index}]", (*place, index), name=name)
 
 
 def _items(value: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:

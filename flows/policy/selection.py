@@ -42,14 +42,24 @@ class Selection:
     narrowed_to: str | None = None
     emptiness: str = ""
 
+    @property
+    def includes_no_pool(self) -> bool:
+        """Whether what belongs to no work pool is asked for as well: only `*` does that."""
+        return EVERY_POOL in self.asked.patterns
+
     def covers(self, name: str) -> bool:
         """Whether a pool of that name would be selected, also one that no longer exists."""
         return self.asked.cover(name) and not self.excluded.cover(name)
 
 
-def select_pools(pools: Sequence[str], exclude: Sequence[str], names: Collection[str]) -> Selection:
-    """Resolve `pools` less `exclude` against the names of all pools. `UnknownPool` for a plain name nobody has."""
-    asked, excluded = _read(pools, names, parameter="pools"), _read(exclude, names, parameter="exclude")
+def select_pools(
+    pools: Sequence[str], exclude: Sequence[str], names: Collection[str], *, parameter: str = "pools"
+) -> Selection:
+    """Resolve `pools` less `exclude` against the names of all pools. `UnknownPool` for a plain name nobody has.
+
+    `parameter` is what the form calls `pools`.
+    """
+    asked, excluded = _read(pools, names, parameter=parameter), _read(exclude, names, parameter="exclude")
     matching = [name for name in names if asked.cover(name)]
     chosen = tuple(sorted(name for name in matching if not excluded.cover(name)))
     return Selection(
@@ -58,6 +68,23 @@ def select_pools(pools: Sequence[str], exclude: Sequence[str], names: Collection
         excluded=excluded,
         narrowed_to=pools[0] if len(pools) == 1 and asked.names and chosen else None,
         emptiness="" if chosen else _emptiness(pools, exclude, names, matching),
+    )
+
+
+def select_remaining(pools: Sequence[str], exclude: Sequence[str], names: Collection[str]) -> Selection:
+    """As `select_pools`, for what no person has typed: a pool that is gone meanwhile selects nothing."""
+
+    def remaining(entries: Sequence[str]) -> list[str]:
+        return [entry for entry in entries if entry in names or not WILDCARDS.isdisjoint(entry)]
+
+    left = remaining(pools)
+    if left or not pools:
+        return select_pools(left, remaining(exclude), names)
+    shown = ", ".join(repr(entry) for entry in pools)
+    return Selection(
+        names=(),
+        narrowed_to=pools[0] if len(pools) == 1 else None,
+        emptiness=f"Gone meanwhile: {shown}. Nothing to do.",
     )
 
 

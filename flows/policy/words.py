@@ -1,9 +1,17 @@
 """Small pieces of sentences."""
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+# Control characters, what no text may hold, and marks that turn the direction of the text after them.
+INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe\uffff]+")
+
+
+def one_line(value: object) -> str:
+    """The value on one line, without what cannot be seen."""
+    return " ".join(INVISIBLE.sub(" ", str(value)).split())
 
 
 def counted(number: int, what: str) -> str:

@@ -34,7 +34,9 @@ async def replace_automation(api: Api, existing: Row, automation: dict[str, Any]
 
 
 def _plain(value: Any) -> Any:
-    """Without the ids that each reading of a trigger makes anew."""
+    """Without the ids that each reading of a trigger makes anew, and names of events, which are a set, in order."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items() if key != "id"}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return sorted(value) if all(isinstance(inner, str) for inner in value) else [_plain(inner) for inner in value]
+    return value

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 from prefect.client.base import ServerType
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.runtime import flow_run
 
 # More connections make a Prefect server no faster; this many keep it busy.
 CONCURRENT_REQUESTS = 8
@@ -23,6 +24,12 @@ CONCURRENT_REQUESTS = 8
 # repeated when the server stumbled over it, which happens while it starts or stops.
 STUMBLES = frozenset({500, 504})
 STUMBLE_WAITS = (1.0, 2.0, 4.0)
+# A server on SQLite has one writer at a time and says 503 to the others. It is free again in no time, while Prefect's
+# client would wait for 2, 4, 8, 16 and 32 seconds.
+BUSY_WAITS = ("0.1", "0.3", "1", "5", "30")
+# The server that has started this run is there: where it takes no connection, it is being started anew. Prefect's
+# client waits by itself once it has been connected.
+RESTART_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SECOND = timedelta(seconds=1)
 
 Facts = TypeVar("Facts")
@@ -39,6 +46,10 @@ class Unreachable(ApiProblem):
 
 class Refused(ApiProblem):
     """The API does not accept who is asking, or what is asked for."""
+
+
+class AlreadyThere(Refused):
+    """Something of that name is there already."""
 
 
 class ServerFailed(ApiProblem):
@@ -60,6 +71,7 @@ class Api:
         self._client = client
         self._free = asyncio.Semaphore(CONCURRENT_REQUESTS)
         self.requests = 0
+        self._is_awaited = flow_run.get_id() is not None
         self.is_cloud = client.server_type is ServerType.CLOUD
         self.address = _without_credentials(str(client.api_url))
 
@@ -104,8 +116,17 @@ class Api:
     async def _send(self, method: Method, path: str, body: dict[str, Any] | None) -> httpx.Response:
         async with self._free:
             self.requests += 1
-            answer: httpx.Response = await self._client.request(method, path, json=body)  # type: ignore[arg-type]
-            return answer
+            for wait in (*RESTART_WAITS, None):
+                try:
+                    answer: httpx.Response = await self._client.request(method, path, json=body)  # type: ignore[arg-type]
+                except (httpx.ConnectError, httpx.ConnectTimeout):
+                    if wait is None or not self._is_awaited:
+                        raise
+                    await asyncio.sleep(wait)
+                    continue
+                self._is_awaited = False
+                return answer
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _explain(self, problem: httpx.HTTPError, path: str) -> ApiProblem:
         return explain(problem, self.address, path)
@@ -129,7 +150,8 @@ def explain(problem: httpx.HTTPError, address: str, path: str = "") -> ApiProble
     if status == httpx.codes.NOT_FOUND:
         return NotFound(f"Prefect's API at {address} knows nothing at {path} (404).")
     if status in (httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY):
-        return Refused(
+        refused = AlreadyThere if status == httpx.codes.CONFLICT else Refused
+        return refused(
             f"Prefect's API at {address} does not accept what was sent to {path} ({status}).{_detail(problem)}"
         )
     failed = ServerFailed if status == httpx.codes.INTERNAL_SERVER_ERROR else ApiProblem
@@ -154,12 +176,21 @@ def instant(text: str | None) -> datetime | None:
 @asynccontextmanager
 async def connect() -> AsyncIterator[Api]:
     """Connect to the API that Prefect's settings name."""
-    client = get_client()
+    client = get_client(httpx_settings={"event_hooks": {"response": [_soon_again]}})
     try:
         async with client:
             yield Api(client)
     except httpx.HTTPError as problem:
         raise explain(problem, _without_credentials(str(client.api_url))) from None
+
+
+async def _soon_again(answer: httpx.Response) -> None:
+    """Tell Prefect's client how long to wait where a busy server does not say."""
+    if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or "Retry-After" in answer.headers:
+        return
+    times = answer.request.extensions.get("times_busy", 0)
+    answer.request.extensions["times_busy"] = times + 1
+    answer.headers["Retry-After"] = BUSY_WAITS[min(times, len(BUSY_WAITS) - 1)]
 
 
 def _detail(problem: httpx.HTTPStatusError) -> str:

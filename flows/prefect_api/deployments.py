@@ -41,6 +41,15 @@ async def read_deployments(api: Api, ids: Sequence[str]) -> dict[str, Deployment
     return await facts_of(api, await read_rows(api, {"deployments": {"id": {"any_": list(ids)}}}))
 
 
+async def read_named_rows(api: Api, ids: Sequence[str]) -> list[Row]:
+    """Deployments by id, those that still exist, each with its `full_name`, `flow/deployment`."""
+    if not ids:
+        return []
+    rows = await read_rows(api, {"deployments": {"id": {"any_": list(ids)}}})
+    flows = await _flow_names(api, {row["flow_id"] for row in rows}) if rows else {}
+    return [row | {"full_name": f"{flows.get(row['flow_id'], '?')}/{row['name']}"} for row in rows]
+
+
 async def read_rows(api: Api, body: dict[str, Any]) -> list[Row]:
     """All deployments that the filter selects and that the server can read.
 

@@ -11,26 +11,51 @@ RESOURCES = {
     Kind.DEPLOYMENT: "prefect.deployment",
     Kind.RUN: "prefect.flow-run",
     Kind.WORKER: "prefect.worker",
+    Kind.AUTOMATION: "prefect.automation",
 }
 PAST = {
     Verb.PAUSE: "paused",
     Verb.RESUME: "resumed",
+    Verb.DRAIN: "drained",
     Verb.CREATE: "created",
     Verb.CHANGE: "changed",
     Verb.CANCEL: "cancelled",
     Verb.CRASH: "crashed",
     Verb.DELETE: "deleted",
+    Verb.RESTORE: "restored",
 }
 
 
-def emit_change(verdict: Verdict) -> None:
-    """Say that the verdict's action was done: `poolkeeper.pool.paused` on the pool, related to this run."""
+def emit_incident(words: str) -> None:
+    """Say that too much fails at once for pausing to help: `poolkeeper.incident.reported`."""
+    emit_event(
+        event="poolkeeper.incident.reported",
+        resource={"prefect.resource.id": "poolkeeper.incident", "prefect.resource.name": "common outage"},
+        related=_this_run(),
+        payload={"reason": words},
+    )
+
+
+def emit_drift(pool: str, pool_id: str | None, words: str) -> None:
+    """Say that a work pool, also a missing one, is otherwise than its spec says: `poolkeeper.pool.drifted`."""
+    emit_event(
+        event="poolkeeper.pool.drifted",
+        resource={
+            "prefect.resource.id": f"prefect.work-pool.{pool_id}" if pool_id else f"poolkeeper.missing-pool.{pool}",
+            "prefect.resource.name": pool,
+        },
+        related=_this_run(),
+        payload={"reason": words},
+    )
+
+
+def emit_change(verdict: Verdict, made_id: str = "") -> None:
+    """Say that the verdict's action was done: `poolkeeper.pool.paused` on the pool, related to this run.
+
+    `made_id` is the id of what was created.
+    """
     target = verdict.target
-    related = [
-        {"prefect.resource.id": f"prefect.flow-run.{run_id}", "prefect.resource.role": "flow-run"}
-        for run_id in [flow_run.get_id()]
-        if run_id
-    ]
+    related = _this_run()
     if target.pool is not None:
         related.append(
             {
@@ -42,9 +67,22 @@ def emit_change(verdict: Verdict) -> None:
     emit_event(
         event=f"poolkeeper.{target.kind}.{PAST[verdict.verb]}",
         resource={
-            "prefect.resource.id": f"{RESOURCES[target.kind]}.{target.id}",
+            "prefect.resource.id": f"{RESOURCES[target.kind]}.{made_id or target.id}",
             "prefect.resource.name": target.name,
         },
         related=related,
         payload={"reason": verdict.reason, **verdict.numbers},
     )
+
+
+def _this_run() -> list[dict[str, str]]:
+    run_id = flow_run.get_id()
+    if not run_id:
+        return []
+    return [
+        {
+            "prefect.resource.id": f"prefect.flow-run.{run_id}",
+            "prefect.resource.name": flow_run.get_flow_name() or "",
+            "prefect.resource.role": "flow-run",
+        }
+    ]

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import anyio
 
@@ -12,6 +11,7 @@ from flows.policy.facts import RunFacts
 from flows.prefect_api.client import Api, NotFound, decode
 from flows.prefect_api.flow_runs import run_facts
 from flows.prefect_api.paging import Row
+from flows.prefect_api.paths import segment
 
 POLL_SECONDS = 0.5
 ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
@@ -30,10 +30,20 @@ async def find_deployment(api: Api, name: str) -> Row | None:
     """The deployment named `flow/deployment`, as Prefect describes it."""
     flow, _, deployment = name.partition("/")
     try:
-        row: Row = await api.read(f"/deployments/name/{quote(flow, safe='')}/{quote(deployment, safe='')}")
+        row: Row = await api.read(f"/deployments/name/{segment(flow)}/{segment(deployment)}")
     except NotFound:
         return None
     return row
+
+
+async def find_block(api: Api, name: str) -> str | None:
+    """The id of the block named `type/name`, or None."""
+    kind, _, block = name.partition("/")
+    try:
+        row = await api.read(f"/block_types/slug/{segment(kind)}/block_documents/name/{segment(block)}")
+    except NotFound:
+        return None
+    return str(row["id"])
 
 
 def described(deployment: Row) -> dict[str, Any]:
@@ -86,12 +96,16 @@ async def switch_off(api: Api, deployment: Row, paused: bool, slugs: frozenset[s
             await api.write("PATCH", path, {"active": False})
 
 
-async def start_run(api: Api, deployment_id: str, *, scheduled_at: str | None = None) -> str:
+async def start_run(
+    api: Api, deployment_id: str, *, scheduled_at: str | None = None, parameters: dict[str, Any] | None = None
+) -> str:
     """Start a run of a deployment now, or as if it had been due at an instant (ISO 8601). The run's id."""
     state: dict[str, Any] = {"type": "SCHEDULED", "state_details": {}}
     if scheduled_at is not None:
         state["state_details"]["scheduled_time"] = scheduled_at
-    run = await api.write("POST", f"/deployments/{deployment_id}/create_flow_run", {"state": state})
+    run = await api.write(
+        "POST", f"/deployments/{deployment_id}/create_flow_run", {"state": state, "parameters": parameters or {}}
+    )
     return str(run["id"])
 
 

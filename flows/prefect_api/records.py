@@ -58,6 +58,12 @@ async def publish(
     return ids
 
 
+async def publish_page(api: Api, key: str, *, description: str, markdown: str) -> None:
+    """Leave a page under the key, without a table."""
+    await _create(api, key, "markdown", markdown, description)
+    await _forget(api, key)
+
+
 async def read_record(api: Api, key: str) -> Kept | None:
     """The rows last kept under the key, or None where nothing readable is kept."""
     try:

@@ -35,12 +35,13 @@ OCCASION_PARTS = 3
 async def observe_upcoming(
     api: Api, every_pool: Sequence[PoolFacts], selection: Selection, *, now: datetime, until: datetime
 ) -> UpcomingFacts:
-    """The selected pools and everything that is due on them until then; with every pool selected, also what belongs
-    to no pool."""
+    """The selected pools and everything that is due on them until then; with `*` and nothing excluded, also what
+    belongs to no pool."""
     wanted = [pool for pool in every_pool if pool.name in frozenset(selection.names)]
     if not wanted:
         return UpcomingFacts(selection, now)
-    pools = None if len(wanted) == len(every_pool) else list(selection.names)
+    is_everything = selection.includes_no_pool and len(wanted) == len(every_pool)
+    pools = None if is_everything else list(selection.names)
     (states, gone), found, rows = await asyncio.gather(
         observe_pools(api, wanted, pools_on_server=len(every_pool)),
         read_scheduled(api, pools),

@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
 
 from flows.policy.facts import DEFAULT_HEARTBEAT, PoolFacts, QueueFacts, TemplateFacts, WorkerFacts
 from flows.policy.redaction import plain_secrets, template_variables
 from flows.prefect_api.client import Api, NotFound, decode, instant
 from flows.prefect_api.paging import Row, read_all, read_all_unordered, read_moving
+from flows.prefect_api.paths import pool_path
 
 # The list of all queues costs a request for 200 of them, the queues of one pool cost a request for each pool.
 QUEUES_PER_REQUEST_GUESS = 50
@@ -25,10 +25,15 @@ async def read_pools(api: Api) -> list[PoolFacts]:
 async def read_pool(api: Api, name: str) -> PoolFacts | None:
     """The work pool of that name, or None."""
     try:
-        row = await api.read(f"/work_pools/{quote(name, safe='')}")
+        row = await api.read(pool_path(name))
     except NotFound:
         return None
     return decode([row], "work pool", _pool)[0]
+
+
+async def change_pool(api: Api, name: str, changes: dict[str, Any]) -> None:
+    """Set all of these fields of the work pool in one write."""
+    await api.write("PATCH", pool_path(name), changes)
 
 
 async def read_queues(api: Api, pools: Sequence[str], *, pools_on_server: int) -> dict[str, list[QueueFacts]]:
@@ -57,7 +62,7 @@ async def read_workers(api: Api, pools: Sequence[str]) -> dict[str, list[WorkerF
 
 async def _of_pool(api: Api, pool: str, what: str) -> list[Row] | None:
     try:
-        return await read_moving(api, f"/work_pools/{quote(pool, safe='')}/{what}/filter", {})
+        return await read_moving(api, f"{pool_path(pool)}/{what}/filter", {})
     except NotFound:
         return None
 
@@ -72,6 +77,8 @@ def _pool(row: Row) -> PoolFacts:
         concurrency_limit=row["concurrency_limit"],
         template=describe_template(row.get("base_job_template") or {}),
         created_at=instant(row.get("created")),
+        description=row.get("description"),
+        updated_at=instant(row.get("updated")),
     )
 
 
@@ -99,10 +106,16 @@ def _queue(row: Row) -> QueueFacts:
 
 
 def _worker(row: Row, pool: str) -> WorkerFacts:
-    seconds = row.get("heartbeat_interval_seconds")
     return WorkerFacts(
         name=row["name"],
         pool=pool,
         last_heartbeat_at=instant(row.get("last_heartbeat_time")),
-        heartbeat=timedelta(seconds=seconds) if seconds else DEFAULT_HEARTBEAT,
+        heartbeat=heartbeat_of(row),
+        id=row["id"],
     )
+
+
+def heartbeat_of(worker: Row) -> timedelta:
+    """How often a worker beats."""
+    seconds = worker.get("heartbeat_interval_seconds")
+    return timedelta(seconds=seconds) if seconds else DEFAULT_HEARTBEAT

@@ -7,9 +7,10 @@ from flows.policy.fleet import FleetFacts, PoolState
 from flows.policy.orphans import orphaned_deployments
 from flows.policy.pool_health import ADVICE, Code, Finding, find_in_fleet
 from flows.policy.words import counted
+from flows.report.fleet_picture import fleet_picture
 from flows.report.markdown import artifact_link, bar, capped, deployment_link, plain, pool_link, sections, table, text
 from flows.report.observed import POOLS_ON_PAGE, Inventory, changes_section, footnote
-from flows.report.page import VERDICT
+from flows.report.page import VERDICT, Row
 
 NAMED_IN_VERDICT = 3
 
@@ -48,7 +49,7 @@ def _pressing(findings: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.code not in ADVICE]
 
 
-def fleet_page(inventory: Inventory) -> str:
+def fleet_page(inventory: Inventory, rows: Sequence[Row]) -> str:
     fleet = inventory.facts.fleet
     attention = _needing_attention(inventory)
     every_row = artifact_link(f"table with all {len(fleet.pools)} work pools", inventory.table_key)
@@ -57,7 +58,7 @@ def fleet_page(inventory: Inventory) -> str:
         _attention(attention, inventory),
         _orphans(inventory),
         changes_section(inventory),
-        "## Fleet\n\n" + _fleet_table(attention, inventory),
+        sections("## Fleet", fleet_picture(rows), _fleet_table(attention, inventory)),
         f"The {every_row} can be searched.",
         _gone(fleet),
         footnote(inventory),

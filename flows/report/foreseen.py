@@ -11,6 +11,7 @@ from flows.policy.words import counted, lasting, some_of
 from flows.report.markdown import artifact_link, capped, deployment_link, pool_link, run_link, sections, table, text
 from flows.report.page import VERDICT
 from flows.report.picture import Bars, draw, image
+from flows.report.timeline import timeline_picture
 
 ROWS_ON_PAGE = 50
 PICTURES = 5
@@ -25,6 +26,7 @@ def preview_page(preview: Preview, verdict: str, expectations: Sequence[Expectat
     return sections(
         f"**{text(verdict, longest=VERDICT)}**",
         _in_the_way(preview, expectations),
+        _timeline(preview, expectations),
         _pictures(preview),
         _pools(preview),
         _over_the_limit(preview),
@@ -69,6 +71,16 @@ def _group(preview: Preview, group: Sequence[Expectation]) -> list[str]:
 def _deployment(preview: Preview, each: Expectation) -> str:
     deployment = preview.facts.deployments.get(each.run.deployment_id or "")
     return deployment_link(deployment.name, deployment.id) if deployment else "–"
+
+
+def _timeline(preview: Preview, expectations: Sequence[Expectation]) -> str:
+    picture = timeline_picture(preview, expectations)
+    zone = preview.question.zone.key
+    note = (
+        f"Which deployment runs when, as long as its runs usually take; times in {zone}. Thin: it waits for a slot. "
+        "Strokes that are marked as stopped: late or blocked, and nobody can say for how long."
+    )
+    return sections("## Next hours", note, picture) if picture else ""
 
 
 def _pictures(preview: Preview) -> str:

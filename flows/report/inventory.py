@@ -19,7 +19,7 @@ def inventory_report(facts: InventoryFacts, findings: Mapping[str, tuple[Finding
     rows = tuple(_row(state, inventory) for state in facts.fleet.pools)
     if facts.selection.narrowed_to is not None and facts.fleet.pools:
         return Report(pool_verdict(inventory), pool_page(inventory), rows)
-    return Report(fleet_verdict(inventory), fleet_page(inventory), rows)
+    return Report(fleet_verdict(inventory), fleet_page(inventory, rows), rows)
 
 
 def _empty(reason: str) -> Report:

@@ -8,18 +8,18 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from urllib.parse import quote
 
+from flows.policy.words import one_line
+
 PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 # One UI shows the text of a link as it is, the other reads it as Markdown: a link's text must be the same either way.
 NOT_IN_A_LINK = re.compile(r"[`*~<>&\\|\[\]!]|(?<![^\W_])_|_(?![^\W_])")
-# Control characters, what no text may hold, and marks that turn the direction of the text after them.
-INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe\uffff]+")
 LONGEST_TEXT = 300
 BAR_CELLS = 10
 
 
 def plain(value: object, longest: int = LONGEST_TEXT) -> str:
     """The value on one line, without what cannot be seen, cut after `longest` characters."""
-    flat = " ".join(INVISIBLE.sub(" ", str(value)).split())
+    flat = one_line(value)
     return flat if len(flat) <= longest else flat[: longest - 1] + "…"
 
 

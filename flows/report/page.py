@@ -14,7 +14,7 @@ Row = Mapping[str, Number]
 # A verdict is one line, but never cut where a few names fit.
 VERDICT = 1000
 # What a job's own artifacts add to its name.
-TAKEN = re.compile(r"(table|record|calendar)(-|$)")
+TAKEN = re.compile(r"(table|record|calendar|progress|ledger)(-|$)")
 
 
 @dataclass(frozen=True, slots=True)

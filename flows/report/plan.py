@@ -1,15 +1,21 @@
 """A plan and what became of it, as the rows and the sentence that every acting job shows."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from flows.policy.plan import Outcome, Plan, Result
+from flows.policy.plan import Outcome, Plan, Result, Verdict
 from flows.policy.words import counted
 from flows.report.page import Row
 
 
-def plan_rows(plan: Plan, outcomes: Sequence[Outcome]) -> tuple[Row, ...]:
-    """A row for every verdict; the outcome is empty where the verb is `leave`."""
+def nothing_more(_: Verdict) -> Row:
+    return {}
+
+
+def plan_rows(
+    plan: Plan, outcomes: Sequence[Outcome], more: Callable[[Verdict], Row] = nothing_more
+) -> tuple[Row, ...]:
+    """A row for every verdict; the outcome is empty where the verb is `leave`. `more` are a job's own columns."""
     became = {(outcome.verdict.target, outcome.verdict.verb): outcome for outcome in outcomes}
     rows = []
     for verdict in plan.verdicts:
@@ -19,10 +25,11 @@ def plan_rows(plan: Plan, outcomes: Sequence[Outcome]) -> tuple[Row, ...]:
             {
                 "kind": verdict.target.kind.value,
                 "target": verdict.target.name,
-                "id": verdict.target.id,
+                "id": (outcome.made_id if outcome else "") or verdict.target.id,
                 "verb": verdict.verb.value,
                 "reason": verdict.reason + detail,
                 "outcome": outcome.result.value if outcome else "",
+                **more(verdict),
             }
         )
     return tuple(rows)

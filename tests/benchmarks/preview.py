@@ -49,7 +49,8 @@ from tests.benchmarks.measure import (
     print_table,
     summary,
 )
-from tests.servers import PREFECT, database_url, free_port, prefect_environment, running_server
+from tests.database import database_url
+from tests.servers import PREFECT, free_port, prefect_environment, running_server
 
 if TYPE_CHECKING:
     import httpx

@@ -1,12 +1,15 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from flows.policy.failure_threshold import FailureThreshold
 
 thresholds = st.builds(
     FailureThreshold,
-    failure_rate=st.integers(0, 100).map(lambda percent: percent / 100),
+    failure_rate=st.integers(1, 100).map(lambda percent: percent / 100),
     minimum_runs=st.integers(1, 20),
 )
 counts = st.integers(0, 200).flatmap(lambda finished: st.tuples(st.just(finished), st.integers(0, finished)))
@@ -54,5 +57,27 @@ def test_exactly_at_the_rate_is_failing(percent: int) -> None:
     assert not threshold.judge(finished=100, failed=percent - 1).is_failing
 
 
-def test_where_no_runs_are_asked_for_none_at_all_can_be_judged() -> None:
-    assert not FailureThreshold(minimum_runs=0).judge(finished=0, failed=0).is_failing
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"failure_rate": 0}, {"failure_rate": 1.1}, {"failure_rate": -0.5}, {"minimum_runs": 0}, {"window_minutes": 0},
+        {"minimum_runs": "many"}, {"unheard_of": 1},
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        FailureThreshold(**wrong)
+
+
+def test_numbers_and_switches_may_come_as_strings() -> None:
+    found = FailureThreshold.model_validate({"minimum_runs": "3", "failure_rate": "0.25", "count_crashed": "false"})
+    assert found == FailureThreshold(minimum_runs=3, failure_rate=0.25, count_crashed=False)
+
+
+@given(thresholds, counts)
+def test_with_fewer_than_the_fewest_failures_nothing_is_failing(
+    threshold: FailureThreshold, counted: tuple[int, int]
+) -> None:
+    finished, failed = counted
+    if threshold.judge(finished=finished, failed=failed).is_failing:
+        assert failed >= threshold.fewest_failures

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from flows.policy.facts import DeploymentFacts, TemplateFacts
 from flows.policy.failure_threshold import FailureThreshold
 from flows.policy.fleet import PoolState
+from flows.policy.lease import with_note
+from flows.policy.pause_note import with_pause
 from flows.policy.pool_health import ADVICE, Code, decide_findings, find, find_in_fleet
 from flows.policy.stuck import stuck_runs
 from tests.builders import NOW, ago, deployment, fleet, pending, queue, run, state, worker
@@ -159,7 +161,7 @@ def test_a_pool_that_anybody_uses_is_not_idle(used: dict[str, Any]) -> None:
     assert not has(Code.IDLE, **{"deployments": 0, "workers": (), **used})
 
 
-@given(states(), st.integers(1, 20), st.floats(0, 1))
+@given(states(), st.integers(1, 20), st.floats(0.01, 1))
 def test_every_pool_can_be_judged(there: PoolState, minimum_runs: int, failure_rate: float) -> None:
     found = find(there, NOW, FailureThreshold(failure_rate=failure_rate, minimum_runs=minimum_runs))
     order = [list(Code).index(finding.code) for finding in found]
@@ -232,3 +234,15 @@ def test_the_inventorys_plan_leaves_every_pool_alone_and_says_why(states: list[P
     assert plan.actions == ()
     assert [verdict.target.id for verdict in plan.verdicts] == [each.pool.id for each in states]
     assert all(verdict.reason for verdict in plan.verdicts)
+
+
+def test_a_pool_that_auto_pause_paused_says_why_and_until_when() -> None:
+    words = "paused by pool-auto-pause until 12:30. Why: 5 of 10 runs failed."
+    there = state(of={"is_paused": True, "description": with_note("Nightly loads", words, "0123abcd.1")})
+    assert next(each.text for each in find(there, NOW, FailureThreshold()) if each.code is Code.PAUSED) == words
+
+
+def test_a_pool_that_a_person_paused_by_hand_says_who_and_why() -> None:
+    words = "paused on 2026-03-29 11:00:00 UTC by Ann. Why: database upgrade. To end it, resume it."
+    there = state(of={"is_paused": True, "description": with_pause("Nightly loads", words, "0123abcd")})
+    assert next(each.text for each in find(there, NOW, FailureThreshold()) if each.code is Code.PAUSED) == words

@@ -45,9 +45,12 @@ def is_whole(page: Report) -> bool:
     return all(len({pipes(line) for line in lines}) == 1 for lines in tables(page.markdown))
 
 
+PICTURE = re.compile(r'^<img alt="[^"<>]*" src="data:image/svg\+xml;base64,[A-Za-z0-9+/=]+">$', re.MULTILINE)
+
+
 def holds_no_html(page: Report) -> bool:
-    """Whether the report's own line breaks are the only tags that are not shown as text."""
-    unescaped = re.sub(r"\\[!-/:-@\[-`{-~]", "", page.markdown)
+    """Whether the report's own line breaks and its picture are the only tags that are not shown as text."""
+    unescaped = re.sub(r"\\[!-/:-@\[-`{-~]", "", PICTURE.sub("", page.markdown))
     return "<" not in unescaped.replace("<br>", "")
 
 

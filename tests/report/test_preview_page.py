@@ -27,6 +27,7 @@ COLUMNS = ["start", "pool", "queue", "deployment", "run", "run_id", "source", "v
 NIGHTLY = "[flow/nightly](../../deployments/deployment/id-flow/nightly)"
 HEADINGS = [
     "Late and blocked",
+    "Next hours",
     "Load against the limit",
     "Work pools",
     "When demand exceeds the limit",
@@ -292,7 +293,7 @@ def test_pictures_of_more_than_a_day_name_the_day(hours: int, label: str) -> Non
 
 
 def picture_words(preview: Preview) -> list[str]:
-    data = re.findall(r"base64,([A-Za-z0-9+/=]+)", preview_report(preview, "pool-preview").markdown)[0]
+    data = re.findall(r"base64,([A-Za-z0-9+/=]+)", preview_report(preview, "pool-preview").markdown)[-1]
     picture = ET.fromstring(base64.b64decode(data).decode())  # noqa: S314 - our own picture
     return [each.text or "" for each in picture.iter() if each.tag.endswith("text")]
 

@@ -156,7 +156,7 @@ def test_nothing_selected_is_said() -> None:
 def test_the_busiest_pools_are_drawn_with_their_limit() -> None:
     many = [busy(number, f"pool-{number}") for number in range(1, 8)]
     facts = upcoming_facts(*(facts.pools[0] for facts in many), made=tuple(run for facts in many for run in facts.made))
-    drawn = list(pictures(shown(facts)))
+    _, *drawn = pictures(shown(facts))
     assert [alternative.split()[3] for alternative, _ in drawn] == [f"pool-{number}" for number in (7, 6, 5, 4, 3)]
     assert "at most 7, limit 1" in drawn[0][0]
     words = "".join(drawn[0][1].itertext())
@@ -190,7 +190,7 @@ def test_no_name_gets_out_of_its_place(pool: str, name: str) -> None:
     assert "<" not in page.replace("<br>", "").replace("\\<", "")
     assert not re.search(r"(?m)^(#{1,6} (?!Late|Load|Work|When|Quiet|Next|Left)|```)", page)
     assert report.verdict.count("\n") == usual.verdict.count("\n") == 0
-    assert len(list(pictures(report))) == 1
+    assert len(list(pictures(report))) == 2
     for alternative, drawn in pictures(report):
         assert "<" not in alternative
         assert {each.tag.rpartition("}")[2] for each in drawn.iter()} <= {

@@ -25,14 +25,15 @@ class Pools:
         self.changed: list[str] = []
         self._behaviour = behaviour
 
-    async def act(self, verdict: Verdict) -> Outcome:
+    async def act(self, verdicts: Sequence[Verdict]) -> Sequence[Outcome]:
+        (verdict,) = verdicts
         name = verdict.target.name
         happens = self._behaviour.get(name, Result.DONE)
         if isinstance(happens, Exception):
             raise happens
         if happens is Result.DONE:
             self.changed.append(name)
-        return Outcome(verdict, happens)
+        return [Outcome(verdict, happens)]
 
 
 def plan_of(*names: str, left: Sequence[str] = ()) -> Plan:
@@ -45,10 +46,10 @@ def plan_of(*names: str, left: Sequence[str] = ()) -> Plan:
 
 
 async def carry_out(key: str, plan: Plan, pools: Pools, **changed: Any) -> State[Any]:
+    limit, population = changed.pop("limit", ActionLimit()), changed.pop("population", {Kind.POOL: 4})
     acting = {
         "act": pools.act,
-        "limit": ActionLimit(),
-        "population": {Kind.POOL: 4},
+        "check": lambda: limit.check(plan, population),
         "protection": Protection(),
         "dry_run": False,
     } | changed

@@ -53,6 +53,11 @@ def own_things(rest: Rest) -> dict[str, Any]:
     }
 
 
+def inventory_automation(rest: Rest) -> dict[str, Any]:
+    (found,) = [each for each in rest.ask("/automations/filter") if "lost its workers" in each["name"]]
+    return dict(found)
+
+
 def test_puts_pool_deployment_and_automation_onto_a_server(deployed: str, rest: Rest) -> None:
     assert "work pool management: created" in deployed
     pool = rest.read("/work_pools/management")
@@ -61,7 +66,7 @@ def test_puts_pool_deployment_and_automation_onto_a_server(deployed: str, rest: 
     assert deployment["work_pool_name"] == "management"
     assert deployment["tags"] == ["poolkeeper"]
     assert deployment["schedules"][0]["schedule"]["cron"] == "*/15 * * * *"
-    (automation,) = rest.ask("/automations/filter")
+    automation = inventory_automation(rest)
     assert automation["actions"][0]["deployment_id"] == deployment["id"]
 
 
@@ -79,14 +84,36 @@ def test_changes_nothing_when_deployed_again(environment: dict[str, str], rest: 
 def test_an_automation_that_a_person_paused_stays_paused_and_keeps_its_id(
     environment: dict[str, str], rest: Rest
 ) -> None:
-    (automation,) = rest.ask("/automations/filter")
+    automation = inventory_automation(rest)
     changed = {key: automation[key] for key in ("name", "trigger", "actions")} | {"description": "otherwise"}
     rest.put(f"/automations/{automation['id']}", json=changed | {"enabled": False}).raise_for_status()
     assert "updated" in poolkeeper("deploy", environment).stdout
-    (after,) = rest.ask("/automations/filter")
+    after = inventory_automation(rest)
     assert (after["id"], after["enabled"]) == (automation["id"], False)
     assert after["description"] == automation["description"]
     rest.patch(f"/automations/{automation['id']}", json={"enabled": True}).raise_for_status()
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_notification_is_switched_on_by_a_block_named_poolkeeper(environment: dict[str, str], rest: Rest) -> None:
+    kind = rest.read("/block_types/slug/slack-webhook")
+    (schema, *_) = rest.ask("/block_schemas/filter", block_schemas={"block_type_id": {"any_": [kind["id"]]}})
+    block = rest.ask(
+        "/block_documents/",
+        name="poolkeeper",
+        block_type_id=kind["id"],
+        block_schema_id=schema["id"],
+        data={"url": "https://example.invalid/secret-part"},
+    )
+    done = poolkeeper("deploy", environment).stdout
+    assert "tell Slack what was done: created" in done
+    assert "mail what was done: waits for a block sendgrid-email/poolkeeper" in done
+    (made,) = [each for each in rest.ask("/automations/filter") if "tell Slack" in each["name"]]
+    assert [action["block_document_id"] for action in made["actions"]] == [block["id"]]
+    told = poolkeeper("doctor", environment).stdout
+    assert "tell Slack what was done: is as written" in told
+    assert "mail what was done" not in told
+    assert "secret-part" not in done + told
 
 
 @pytest.mark.usefixtures("deployed")
@@ -139,7 +166,7 @@ def test_doctor_says_what_is_wrong_and_what_to_do(environment: dict[str, str], r
     deployment = rest.read(INVENTORY)
     rest.change_pool("management", is_paused=True)
     rest.patch(f"/deployments/{deployment['id']}", json={"tags": ["changed"]}).raise_for_status()
-    (automation,) = rest.ask("/automations/filter")
+    automation = inventory_automation(rest)
     rest.delete(f"/automations/{automation['id']}").raise_for_status()
     done = poolkeeper("doctor", environment)
     assert done.returncode == 1

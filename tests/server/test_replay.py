@@ -1,8 +1,6 @@
 """The forecast beside what a real worker then does."""
 
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +16,7 @@ from flows.prefect_api import connect
 from flows.prefect_api.upcoming import observe_upcoming
 from flows.prefect_api.work_pools import read_pools
 from tests.rest import Rest, Row, unique, wait_for
-from tests.servers import PREFECT, stop
+from tests.workers import working
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
@@ -38,19 +36,6 @@ LIMIT = 2
 EARLY = timedelta(seconds=1)
 # Time to look, and for the first processes to start, before anything is due.
 AHEAD = timedelta(seconds=6)
-
-
-@contextmanager
-def working(pool: str, environment: dict[str, str]) -> Iterator[None]:
-    """A worker of the pool for the length of the block."""
-    command = [*PREFECT, "worker", "start", "--pool", pool, "--name", "worker", "--type", "process"]
-    quick = {"PREFECT_WORKER_QUERY_SECONDS": "1"}
-    output = subprocess.DEVNULL
-    worker = subprocess.Popen(command, env=environment | quick, stdout=output, stderr=output)
-    try:
-        yield
-    finally:
-        stop(worker)
 
 
 def due_in(rest: Rest, deployment: Row, *seconds: float) -> list[str]:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.rest import Rest, unique, wait_for
 from tests.servers import free_port, prefect_environment, start_server, stop
 
@@ -17,6 +19,7 @@ asyncio.run(flow(return_state=True))
 """
 
 
+@pytest.mark.long
 def test_an_inventory_survives_a_restart_of_the_server_and_is_whole(tmp_path: Path) -> None:
     environment = prefect_environment(tmp_path, free_port())
     server = start_server(environment, "--no-services")

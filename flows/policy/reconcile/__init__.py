@@ -1,0 +1,1 @@
+"""Pools as code: what is written beside what is there, and what follows."""

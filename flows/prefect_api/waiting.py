@@ -1,0 +1,94 @@
+"""Runs that were due and wait: read, cancelled or put off, fifty at a time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from flows.policy.backlog import HELD, WAITING, WaitingRun
+from flows.policy.plan import Kind, Outcome, Result, Target, Verdict
+from flows.prefect_api.client import Api, decode
+from flows.prefect_api.flow_runs import UNFINISHED, Filter, count_runs, in_states, read_run_rows, was_expected
+from flows.prefect_api.paging import Row
+
+# Prefect changes at most this many runs in one request.
+AT_ONCE = 50
+
+
+async def read_waiting(api: Api, target: Target, now: datetime) -> list[WaitingRun]:
+    """The runs of a pool or deployment that were due by now and have not started."""
+    runs = in_states("SCHEDULED") | was_expected(before=now)
+    if target.kind is Kind.DEPLOYMENT:
+        runs |= {"deployment_id": {"any_": [target.id]}}
+    return decode(await read_run_rows(api, runs, [target.pool or target.name]), "flow run", _waiting_run)
+
+
+async def cancel_waiting(api: Api, ids: Sequence[str], message: str) -> frozenset[str]:
+    """Cancel those of these runs that still wait for their first start. Returns the ids of those that were."""
+    return await _set_state(api, ids, {"type": "CANCELLED", "name": "Cancelled", "message": message})
+
+
+async def drop(api: Api, verdicts: Sequence[Verdict], message: str) -> list[Outcome]:
+    """Cancel the runs of these verdicts, for `apply`: those that still wait for their first start."""
+    gone = await cancel_waiting(api, [verdict.target.id for verdict in verdicts], message)
+    return [
+        Outcome(verdict, Result.DONE)
+        if verdict.target.id in gone
+        else Outcome(verdict, Result.SKIPPED, "it waits no longer")
+        for verdict in verdicts
+    ]
+
+
+async def cancel_unfinished(api: Api, ids: Sequence[str], message: str) -> frozenset[str]:
+    """Cancel those of these runs that have not ended. Returns the ids of those that were."""
+    state = {"type": "CANCELLED", "name": "Cancelled", "message": message}
+    return await _set_state(api, ids, state, lambda part: {"id": {"any_": list(part)}} | in_states(*UNFINISHED))
+
+
+async def cancel_scheduled(api: Api, ids: Sequence[str], message: str) -> frozenset[str]:
+    """Cancel those of these runs that are scheduled, under whatever name. Returns the ids of those that were."""
+    state = {"type": "CANCELLED", "name": "Cancelled", "message": message}
+    return await _set_state(api, ids, state, lambda part: {"id": {"any_": list(part)}} | in_states("SCHEDULED"))
+
+
+async def put_off(api: Api, ids: Sequence[str], until: datetime, message: str) -> None:
+    """Have those of these runs that still wait start at `until` instead."""
+    state = {"type": "SCHEDULED", "name": HELD, "message": message}
+    await _set_state(api, ids, {**state, "state_details": {"scheduled_time": until.isoformat()}})
+
+
+async def still_waiting(api: Api, ids: Sequence[str]) -> int:
+    return sum([await count_runs(api, _waiting(part)) for part in _parts(ids)])
+
+
+async def _set_state(
+    api: Api, ids: Sequence[str], state: dict[str, Any], which: Callable[[Sequence[str]], Filter] | None = None
+) -> frozenset[str]:
+    changed: set[str] = set()
+    for part in _parts(ids):
+        # An empty filter would mean every run there is.
+        chosen = (which or _waiting)(part)
+        answer = await api.write("POST", "/flow_runs/bulk_set_state", {"flow_runs": chosen, "state": state})
+        changed |= {result["flow_run_id"] for result in answer["results"] if result["status"] == "ACCEPT"}
+    return frozenset(changed)
+
+
+def _waiting(ids: Sequence[str]) -> Filter:
+    """Only those that are still as they were when it was decided: what has started or been retried is left alone."""
+    state = {"type": {"any_": ["SCHEDULED"]}, "name": {"any_": sorted(WAITING)}}
+    return {"id": {"any_": list(ids)}, "state": state}
+
+
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE))
+
+
+def _waiting_run(row: Row) -> WaitingRun:
+    return WaitingRun(
+        id=row["id"],
+        name=row["name"],
+        deployment_id=row.get("deployment_id"),
+        due_at=datetime.fromisoformat(row["expected_start_time"]),
+        state_name=row["state_name"],
+        auto_scheduled=row["auto_scheduled"],
+        starts=row["run_count"],
+    )
