@@ -148,9 +148,11 @@ async def test_deployments_go_back_to_their_queues(rest: Rest) -> None:
 async def test_the_schedules_of_a_deployment_that_is_back_make_runs_for_the_pool(rest: Rest) -> None:
     place = Place(rest)
     hourly = [{"schedule": {"interval": 3600, "anchor_date": "2020-01-01T00:00:00Z"}, "active": True}]
-    deployment = place.deployment(schedules=hourly)
+    # Paused until its pool is back: the scheduler would else make runs while it has none, and those would do for it.
+    deployment = place.deployment(schedules=hourly, paused=True)
     async with connect() as api:
         await restore(api, await place.lose(api))
+    rest.patch(f"/deployments/{deployment['id']}", json={"paused": False}).raise_for_status()
     body = {
         "deployments": {"id": {"any_": [deployment["id"]]}},
         "work_pools": {"name": {"any_": [place.name]}},
