@@ -26,7 +26,7 @@ async def clear_away(api: Api, asked: Question, facts: Mapping[CleanupKind, Any]
     clearing = clearings(api, asked, facts)
     key = report_key(JOB, asked.scope.selection.narrowed_to)
     job = Cleanup(asked.scope, decision, settings.pace, settings.dry_run, key, asked.died)
-    pacing = Pacing(api, settings.pace, len(decision.plan.actions))
+    pacing = Pacing(api, settings.pace, decision.plan.actions)
     answers: list[str] = []
 
     async def ask(plan: Plan) -> Approval:

@@ -21,8 +21,9 @@ from flows.policy.plan import ActionLimit, Kind, Outcome, Verdict
 from flows.policy.selection import select_pools, select_remaining
 from flows.prefect_api.archive import archive_pool, archive_queue
 from flows.prefect_api.client import Api
+from flows.prefect_api.deleting_runs import FinishedRuns
 from flows.prefect_api.deployments import count_deployments
-from flows.prefect_api.finished_runs import FinishedRuns, observe_finished_runs
+from flows.prefect_api.finished_runs import observe_finished_runs
 from flows.prefect_api.flow_runs import count_runs
 from flows.prefect_api.keeper import read_keeper
 from flows.prefect_api.late_runs import LateRuns, observe_late_runs

@@ -1,13 +1,13 @@
 """Flow runs, as facts and as counts by pool."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from flows.policy.facts import RunFacts
 from flows.prefect_api.client import Api, decode, instant
-from flows.prefect_api.paging import PAGE, Row, read_all, read_grouped
+from flows.prefect_api.paging import PAGE, Made, Row, read_all_as, read_grouped
 
 # A page of runs costs a server about as much as this many counts.
 COUNTS_PER_PAGE = 20
@@ -46,12 +46,19 @@ def was_expected(*, after: datetime | None = None, before: datetime | None = Non
 
 async def read_run_rows(api: Api, runs: Filter, pools: Sequence[str] | None = None) -> list[Row]:
     """All runs the filter selects, as Prefect describes them."""
-    return await read_all(api, "/flow_runs/filter", _body(runs, pools) | {"sort": "ID_DESC"})
+    return await read_runs_as(list, api, runs, pools)
+
+
+async def read_runs_as(
+    make: Callable[[list[Row]], Sequence[Made]], api: Api, runs: Filter, pools: Sequence[str] | None = None
+) -> list[Made]:
+    """The same, each page made into something smaller at once."""
+    return await read_all_as(make, api, "/flow_runs/filter", _body(runs, pools) | {"sort": "ID_DESC"})
 
 
 async def read_runs(api: Api, runs: Filter, pools: Sequence[str] | None = None) -> list[RunFacts]:
     """All runs the filter selects, of these pools (None: of any pool or none), newest id first."""
-    return decode(await read_run_rows(api, runs, pools), "flow run", run_facts)
+    return await read_runs_as(lambda page: decode(page, "flow run", run_facts), api, runs, pools)
 
 
 async def read_first_runs(api: Api, runs: Filter, pools: Sequence[str], *, most: int) -> list[RunFacts]:

@@ -24,7 +24,7 @@ from flows.prefect_api.paging import PAGE, Row, read_all, read_all_unordered
 from flows.prefect_api.paths import pool_path
 
 KEY = "pool-cleanup-ledger"
-DESCRIPTION = "What became of which actions, in the order of the plan's table, written before each batch."
+DESCRIPTION = "What became of which actions, in the order of the plan's table, written before they are begun."
 # A run that is alive writes its ledger before every batch and while it waits; one that is silent for so long has died.
 DEAD_AFTER = timedelta(seconds=30)
 ASK_AGAIN = 1.0

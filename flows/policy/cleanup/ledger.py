@@ -1,4 +1,4 @@
-"""The ledger of a cleanup: what became of which rows of its plan, so short that it can be written before every batch.
+"""The ledger of a cleanup: what became of which rows of its plan, so short that it can be written every few seconds.
 
 Outcomes are kept as ranges of rows. Whoever dies in the middle leaves a ledger that says what was done, what was just
 being done, and what was not begun.
