@@ -26,6 +26,10 @@ def in_states(*types: str) -> Filter:
     return {"state": {"type": {"any_": list(types)}}}
 
 
+def of_deployment(deployment_id: str) -> Filter:
+    return {"deployment_id": {"any_": [deployment_id]}}
+
+
 def late() -> Filter:
     return {"state": {"name": {"any_": ["Late"]}}}
 

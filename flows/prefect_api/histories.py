@@ -9,24 +9,32 @@ from flows.policy.cleanup.finished_runs import ENDED, FAILURES, FinishedRun, His
 from flows.policy.cleanup.kinds import Scope
 from flows.prefect_api.client import Api
 from flows.prefect_api.deployments import count_deployments
-from flows.prefect_api.flow_runs import Filter, in_states
+from flows.prefect_api.flow_runs import Filter, count_runs, in_states, of_deployment
 from flows.prefect_api.paging import PAGE, Row
 
 MOMENT = timedelta(microseconds=1)
 CANCELLED = "CANCELLED"
 NOT_CANCELLED = tuple(each for each in ENDED if each != CANCELLED)
-# So many deployments go into one question. Where not all of them have what is asked for it is halved, down to a FEW.
+# So many deployments go into one question. Where not all of them have what it asks for they are halved, until there are
+# so few that each is asked about by itself.
 MANY = 500
-FEW = 8
+FEW = 100
+# Failures are rarer than runs: of more deployments there would always be one that did not fail again.
+FAILED_AGAIN = 8
+# What is asked about the time after a run is asked about the time after this part of it, so that it also holds for
+# runs that ended somewhat later.
+MARGIN = 0.25
 
 
 @dataclass(slots=True)
 class Histories:
-    """What was found out so far: which deployments there are, and of some the exact past."""
+    """What was found out so far: which deployments there are, after when which of them have enough runs for all
+    earlier ones to go, and of the others the exact past."""
 
     api: Api
     scope: Scope
     there: dict[str, bool] = field(default_factory=dict)
+    busy_after: dict[str, datetime] = field(default_factory=dict)
     last: dict[str, frozenset[str]] = field(default_factory=dict)
     failures: dict[str, str | None] = field(default_factory=dict)
 
@@ -48,20 +56,25 @@ class Histories:
         self.there |= {each: each in there for each in ids}
 
     async def _find_last(self, ids: Collection[str], until: datetime) -> None:
-        """Nothing is remembered of those that have enough later runs: none that ended by `until` is among the last."""
+        """Which runs are the last ones is asked only where there are too few later ones."""
         number = self.scope.retention.keep_last
-        left = sorted(ids)
-        if number == 0:
+        left = sorted(each for each in ids if self.busy_after.get(each, until) <= until)
+        if number == 0 or not left:
             return
-        pushed_out: set[str] = set()
-        # One run in each of so many spans of time are so many runs.
-        if len(left) > number:
-            pushed_out = set(left)
-            for span in _spans(until, self.scope.now, number):
-                pushed_out = set(await _having(self.api, sorted(pushed_out), in_states(*NOT_CANCELLED) | span))
-        exact = [each for each in left if each not in pushed_out]
-        found = await asyncio.gather(*(self._last(each) for each in exact))
-        self.last |= dict(zip(exact, found, strict=True))
+        after = until + MARGIN * (self.scope.now - until)
+        # One run in each of so many spans of time are so many runs. Few deployments are counted at less cost.
+        spans = list(_spans(after, self.scope.now, number)) if len(left) > number else []
+        unsure = await _without(self.api, left, [in_states(*NOT_CANCELLED) | each for each in spans], MANY)
+        quiet = await self._with_less_than(number, unsure, after)
+        self.busy_after |= dict.fromkeys(set(left) - set(quiet), after)
+        found = await asyncio.gather(*(self._last(each) for each in quiet))
+        self.last |= dict(zip(quiet, found, strict=True))
+
+    async def _with_less_than(self, number: int, ids: Sequence[str], after: datetime) -> list[str]:
+        (later,) = _spans(after, self.scope.now, 1)
+        runs = in_states(*NOT_CANCELLED) | later
+        counts = await asyncio.gather(*(count_runs(self.api, runs | of_deployment(each)) for each in ids))
+        return [each for each, count in zip(ids, counts, strict=True) if count < number]
 
     async def _last(self, deployment_id: str) -> frozenset[str]:
         number = self.scope.retention.keep_last
@@ -76,8 +89,7 @@ class Histories:
         if not self.scope.retention.keep_latest_failure:
             return
         (later,) = _spans(until, self.scope.now, 1)
-        again = set(await _having(self.api, sorted(ids), in_states(*sorted(FAILURES)) | later))
-        exact = [each for each in sorted(ids) if each not in again]
+        exact = await _without(self.api, sorted(ids), [in_states(*sorted(FAILURES)) | later], FAILED_AGAIN)
         found = await asyncio.gather(*(_ended_last(self.api, each, sorted(FAILURES), 1) for each in exact))
         self.failures |= {each: next(iter(latest), None) for each, latest in zip(exact, found, strict=True)}
 
@@ -90,26 +102,31 @@ def _spans(after: datetime, until: datetime, number: int) -> Iterator[Filter]:
         yield {"end_time": {"after_": begin.isoformat(), "before_": end.isoformat()}}
 
 
-async def _having(api: Api, ids: Sequence[str], runs: Filter) -> list[str]:
-    """Deployments that surely have a run that the filter selects. Where only some of a few have one, none is told."""
-    if len(ids) > MANY:
-        return await _having(api, ids[:MANY], runs) + await _having(api, ids[MANY:], runs)
-    if not ids:
-        return []
-    count = await count_deployments(api, {"deployments": {"id": {"any_": list(ids)}}, "flow_runs": runs})
-    if count == len(ids):
+async def _without(api: Api, ids: Sequence[str], runs: Sequence[Filter], size: int) -> list[str]:
+    """Of these deployments, those that perhaps do not have a run for each of these filters. Without filters: all."""
+    if not runs:
         return list(ids)
-    if len(ids) <= FEW or count < len(ids) / 2:
-        return []
-    half = len(ids) // 2
-    return await _having(api, ids[:half], runs) + await _having(api, ids[half:], runs)
+    groups = [ids[start : start + size] for start in range(0, len(ids), size)]
+    return [each for found in await asyncio.gather(*(_unsure(api, group, runs) for group in groups)) for each in found]
+
+
+async def _unsure(api: Api, ids: Sequence[str], runs: Sequence[Filter]) -> Sequence[str]:
+    for place, each in enumerate(runs):
+        count = await count_deployments(api, {"deployments": {"id": {"any_": list(ids)}}, "flow_runs": each})
+        if count == len(ids):
+            continue
+        if len(ids) <= FEW or count < len(ids) / 2:
+            return ids
+        half = len(ids) // 2
+        return [*await _unsure(api, ids[:half], runs[place:]), *await _unsure(api, ids[half:], runs[place:])]
+    return ()
 
 
 async def _existing(api: Api, ids: Sequence[str]) -> list[str]:
     """Those of these deployments that are still there: counted, as reading them is slow."""
     if not ids:
         return []
-    if len(ids) <= MANY:
+    if len(ids) <= PAGE:
         count = await count_deployments(api, {"deployments": {"id": {"any_": list(ids)}}})
         if count in (0, len(ids)):
             return list(ids) if count else []
@@ -119,11 +136,7 @@ async def _existing(api: Api, ids: Sequence[str]) -> list[str]:
 
 async def _ended_last(api: Api, deployment_id: str, types: Sequence[str], number: int) -> dict[str, str]:
     """The ids of so many of a deployment's runs, those that ended last, with their state types."""
-    runs: Filter = {
-        **in_states(*types),
-        "deployment_id": {"any_": [deployment_id]},
-        "end_time": {"is_null_": False},
-    }
+    runs = in_states(*types) | of_deployment(deployment_id) | {"end_time": {"is_null_": False}}
     found: dict[str, str] = {}
     for offset in range(0, number, PAGE):
         most = min(PAGE, number - offset)
