@@ -17,16 +17,21 @@ from deployments.project import (
     WantedDeployment,
     management_pool,
     management_pool_spec,
+    management_queues,
+    management_type,
     wanted_automations,
     wanted_deployments,
 )
 from deployments.terminal import Terminal
 from flows.policy.drift import differences
 from flows.policy.override import OVERRIDES
+from flows.policy.pool_spec import TemplateSpec
+from flows.policy.reconcile.templates import wanted_templates
 from flows.prefect_api import Api, automations, own
 from flows.prefect_api.circuits import write_overrides
 from flows.prefect_api.paging import Row
 from flows.prefect_api.work_pools import read_pool
+from flows.prefect_api.worker_types import read_defaults
 
 
 async def install(api: Api, terminal: Terminal) -> dict[str, str]:
@@ -74,10 +79,31 @@ async def _pool(api: Api, terminal: Terminal) -> None:
     name = management_pool()
     pool = await read_pool(api, name)
     if pool is None:
-        await own.create_pool(api, name, management_pool_spec())
-        terminal.done(f"work pool {name}", "created")
+        spec = await _pool_spec(api)
+        await own.create_pool(api, name, spec)
+        terminal.done(f"work pool {name}", f"created ({spec['type']})")
     else:
         terminal.done(f"work pool {name}", f"is there ({pool.type})")
+    if made := await own.create_queues(api, name, management_queues()):
+        terminal.done(f"work queues {', '.join(made)}", "created")
+
+
+async def _pool_spec(api: Api) -> dict[str, Any]:
+    """As written for a machine; of another worker type its own default template, with the same environment."""
+    spec, type_ = management_pool_spec(), management_type()
+    if type_ == spec["type"]:
+        return spec
+    defaults = await read_defaults(api)
+    if type_ not in defaults:
+        raise ProjectProblem(
+            f"prefect.yaml: this server knows no worker type {type_!r} (definitions.management_type). "
+            f"It knows {', '.join(sorted(defaults))}. Nothing was deployed."
+        )
+    environment = spec["base_job_template"]["variables"]["properties"]["env"]["default"]
+    (template, *_) = wanted_templates(
+        TemplateSpec(default=True, overrides={"env": environment}), type_, defaults[type_], None
+    )
+    return {**spec, "type": type_, "base_job_template": template}
 
 
 async def _automation(api: Api, terminal: Terminal, name: str, body: dict[str, Any], existing: Sequence[Row]) -> None:

@@ -70,9 +70,22 @@ def management_pool() -> str:
     return str(prefect_yaml()["definitions"]["management"]["name"])
 
 
+def management_type() -> str:
+    """The worker type of that work pool where it has to be created."""
+    return str(prefect_yaml()["definitions"].get("management_type", "process"))
+
+
 def management_pool_spec() -> dict[str, Any]:
+    """The work pool as it is on a machine, where the flows run as processes."""
     spec: dict[str, Any] = json.loads((HERE / "management_pool.json").read_text())
+    del spec["queues"]
     return spec
+
+
+def management_queues() -> list[dict[str, Any]]:
+    """The work queues of it beside the default one."""
+    queues: list[dict[str, Any]] = json.loads((HERE / "management_pool.json").read_text())["queues"]
+    return queues
 
 
 def wanted_deployments(path: Path = ROOT / "prefect.yaml") -> list[WantedDeployment]:

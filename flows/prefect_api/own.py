@@ -1,17 +1,18 @@
 """The keeper's own things on a server: its work pool, its deployments, and the runs it starts."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
 
 from flows.policy.facts import RunFacts
+from flows.prefect_api.archive import queues_of
 from flows.prefect_api.client import Api, NotFound, decode
 from flows.prefect_api.flow_runs import run_facts
 from flows.prefect_api.paging import Row
-from flows.prefect_api.paths import segment
+from flows.prefect_api.paths import pool_path, segment
 
 POLL_SECONDS = 0.5
 ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
@@ -24,6 +25,15 @@ class NotStarted(Exception):
 
 async def create_pool(api: Api, name: str, spec: dict[str, Any]) -> None:
     await api.write("POST", "/work_pools/", {"name": name, **spec})
+
+
+async def create_queues(api: Api, pool: str, queues: Sequence[dict[str, Any]]) -> list[str]:
+    """Make those work queues that are missing, each before those of its priority and later. The names of the new."""
+    there = {row["name"] for row in await queues_of(api, pool)}
+    missing = [queue for queue in queues if queue["name"] not in there]
+    for queue in missing:
+        await api.write("POST", f"{pool_path(pool)}/queues", queue)
+    return [queue["name"] for queue in missing]
 
 
 async def find_deployment(api: Api, name: str) -> Row | None:
