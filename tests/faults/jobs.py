@@ -232,7 +232,8 @@ def _idle(world: World) -> Case:
         return {"there": place.exists(), "archives": world.archives(place.name)}
 
     limit = {"max_share": 1.0}
-    parameters = {"pools": [place.name], "kinds": ["idle-pools"], "retention": KEEP_NONE, "limit": limit}
+    # As a pattern: a name that is gone is an error.
+    parameters = {"pools": [f"{place.name}*"], "kinds": ["idle-pools"], "retention": KEEP_NONE, "limit": limit}
     return Case("cleanup", parameters | {"dry_run": False}, stands)
 
 

@@ -43,7 +43,8 @@ class Proxy:
         self.after: Look = lambda _: None
         self.change: Change = lambda _request, _answer: None
         self.requests: list[Request] = []
-        self.bytes_seen = b""
+        # What was sent where, by the engine as well.
+        self.sent: list[tuple[str, bytes]] = []
 
     @property
     def url(self) -> str:
@@ -86,8 +87,8 @@ class Proxy:
     async def _answer(self, first: str, headers: Headers, body: bytes, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection goes on."""
         method, target, _ = first.split(" ")
-        self.bytes_seen += body
         request = self._numbered(Request(method, unquote(target.removeprefix("/api").partition("?")[0]), body))
+        self.sent.append((f"{method} {request.path}", target.encode() + b" " + body))
         fault = "" if request.number < 0 else self.choose(request)
         await asyncio.to_thread(self.before, request)
         if fault == "refused":
@@ -158,7 +159,6 @@ class Proxy:
         async def pour(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
             with suppress(ConnectionError, OSError):
                 while data := await source.read(65536):
-                    self.bytes_seen += data if sink is down else b""
                     sink.write(data)
                     await sink.drain()
             sink.close()
