@@ -22,12 +22,18 @@ LOOKING = ("inventory", "preview")
 
 @dataclass(frozen=True, slots=True)
 class Clean:
-    """How everything stands after a run without faults; how often it read and wrote, and how many actions it took."""
+    """How everything stands after a run without faults; how often it read, where it wrote, how many actions it took."""
 
     stands: Any
     reads: int
-    writes: int
+    writes: list[str]
     actions: int
+
+    @property
+    def changes(self) -> list[int]:
+        """The writes that change something, and of those that leave a report the first and the last."""
+        reports = [at for at, path in enumerate(self.writes) if path.startswith("/artifacts/")]
+        return sorted({*range(len(self.writes))} - {*reports[1:-1]})
 
 
 cleans: dict[str, Clean] = {}
@@ -39,7 +45,9 @@ async def clean(world: World, proxy: Proxy, job: str) -> Clean:
         proxy.clear()
         state = await case.run()
         assert state.is_completed(), state.message
-        cleans[job] = Clean(case.stands(), len(proxy.reads), len(proxy.writes), len(actions(world, state)))
+        cleans[job] = Clean(
+            case.stands(), len(proxy.reads), [each.path for each in proxy.writes], len(actions(world, state))
+        )
     return cleans[job]
 
 
@@ -49,9 +57,9 @@ def actions(world: World, state: Any) -> list[dict[str, Any]]:
 
 
 def places(job: str, fault: str, usual: Clean) -> list[tuple[str, Choose]]:
-    """A lost answer at every write: it tells nothing. The others at one, each at another, and all of them at a read."""
+    """A lost answer, which tells nothing, at every change. The others at one write, each at another, and all at a read."""
     turn = list(JOBS).index(job) + 5 * list(FAULTS).index(fault)
-    writes = range(usual.writes) if fault == "lost" else [turn % usual.writes]
+    writes = usual.changes if fault == "lost" else [turn % len(usual.writes)]
     found = [(f"write {at}", at_write(at, fault)) for at in writes]
     at = turn % usual.reads
     return [*found, (f"read {at}", at_read(at, fault))]
