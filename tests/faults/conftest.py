@@ -69,8 +69,11 @@ def keep_only_fleet(rest: Rest) -> None:
 
 
 @pytest.fixture(scope="session")
-def tried() -> Tried:
-    return Tried()
+def tried(request: pytest.FixtureRequest) -> Iterator[Tried]:
+    tried = Tried()
+    yield tried
+    if request.config.getoption("--fault-table") and not request.session.testsfailed:
+        tried.write()
 
 
 @pytest.fixture

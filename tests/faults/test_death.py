@@ -52,7 +52,7 @@ async def test_whenever_it_is_killed_the_next_run_finishes_or_undoes_it(
         problems += await settle(case, right)
         wrong += [f"{job}, killed {place}: {problem}" for problem in problems]
         tried.note(job, "killed", "KILLED")
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def kill_once(runs: Forking, at: int) -> Callable[[Request], None]:

@@ -57,7 +57,7 @@ def actions(world: World, state: Any) -> list[dict[str, Any]]:
 
 
 def places(job: str, fault: str, usual: Clean) -> list[tuple[str, Choose]]:
-    """A lost answer, which tells nothing, at every change. The others at one write, each at another, and all at a read."""
+    """A lost answer, which tells nothing, at every change; the others at one write, each at another; all at a read."""
     turn = list(JOBS).index(job) + 5 * list(FAULTS).index(fault)
     writes = usual.changes if fault == "lost" else [turn % len(usual.writes)]
     found = [(f"write {at}", at_write(at, fault)) for at in writes]
@@ -89,7 +89,7 @@ async def test_whatever_fails_on_the_way_all_is_as_if_nothing_had(
             problems.append(f"in the end it stands {stands}")
         wrong += [f"{what}: {problem}" for problem in problems]
         tried.note(job, fault, state.type.value)
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def hit(proxy: Proxy, place: str) -> str:
