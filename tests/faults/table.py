@@ -9,7 +9,7 @@ HEAD = """# Faults and jobs
 
 What was tried, how often, and how the runs ended that it hit: `3+1` are 3 that completed and 1 that failed and said so.
 In each case everything stood in the end as if nothing had happened: nothing was lost, nothing was done twice, and no
-report told otherwise than it was. One that did not would have failed its test, and this table would not have been written.
+report told otherwise than it was. Had one not, its test would have failed, and this table would not be here.
 
 - A **lost** answer hits every write that changes something; of the others each hits one write, and each another; all of
   them hit a read as well. Of **403**, one write of each kind is refused.
