@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed
 from flows.overview import bring_overview_up_to_date
 from flows.policy.approval import Approval
 from flows.policy.bad_input import BadInput
-from flows.policy.plan import ALREADY_GONE, Kind, Outcome, Plan, Result, UnsafePlan, Verdict
+from flows.policy.plan import ALREADY_DONE, ALREADY_GONE, Kind, Outcome, Plan, Result, UnsafePlan, Verdict
 from flows.policy.protection import ProtectedTarget, Protection
 from flows.policy.words import one_line
 from flows.prefect_api import Api, ApiProblem, NotFound
@@ -177,7 +177,7 @@ async def _attempt(batch: Sequence[Verdict], act: Act) -> Sequence[Outcome]:
         get_run_logger().error("%s %s: %s", *_told(batch), type(problem).__name__)
         return [Outcome(verdict, Result.FAILED, type(problem).__name__) for verdict in batch]
     for outcome in outcomes:
-        if outcome.result is Result.DONE and outcome.detail != ALREADY_GONE:
+        if outcome.result is Result.DONE and outcome.detail not in (ALREADY_GONE, ALREADY_DONE):
             emit_change(outcome.verdict, outcome.made_id)
     return outcomes
 

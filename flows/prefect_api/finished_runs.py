@@ -70,6 +70,9 @@ class FinishedRuns:
         wanted = [each for each in ids if there.get(each) == ""]
         task_runs = await self._count_task_runs(wanted)
         deleted, failed = await self._delete(wanted)
+        # Nothing is said of them: the answer to their deletion was lost, or another run has deleted them.
+        unsaid = [each for each in wanted if each not in deleted and each not in failed]
+        stay = {row["id"] for row in await read_run_rows(self.api, {"id": {"any_": unsaid}})} if unsaid else set()
         self.gone["task_runs"] += task_runs if deleted else 0
 
         def outcome(verdict: Verdict) -> Outcome:
@@ -78,7 +81,7 @@ class FinishedRuns:
                 return Outcome(verdict, Result.DONE)
             if each in failed:
                 return Outcome(verdict, Result.FAILED, failed[each])
-            if each not in there:
+            if each not in there or (each in unsaid and each not in stay):
                 return Outcome(verdict, Result.DONE, ALREADY_GONE)
             return Outcome(verdict, Result.SKIPPED, there[each] or "it changed meanwhile")
 

@@ -267,15 +267,17 @@ class Hand:
         deployments = [self.rest.read(f"/deployments/{each['id']}")["paused"] for each in self.deployments]
         now = self.place.now() if exists else {}
         description = str(now.get("pool", {}).pop("description", "") or "")
-        return {
+        places = [where(self.rest, each) for each in self.deployments]
+        stands = {
             "pool": now,
             "notes": description.count("[Poolkeeper: "),
             "own": description.rpartition("]\n\n")[2],
-            "deployments": list(zip(deployments, [where(self.rest, each) for each in self.deployments], strict=True)),
+            "deployments": list(zip(deployments, places, strict=True)),
             "runs": [self.rest.read(f"/flow_runs/{run}")["state_name"] for run in self.runs],
             "is booked": bool(booked(self.rest, self.place.name)),
             "archives": self.world.archives(self.place.name),
         }
+        return json.loads(json.dumps(stands).replace(self.place.name, "its name"))
 
 
 @job("lifecycle: pause")
@@ -365,6 +367,11 @@ async def archived(name: str) -> int:
     """How many archives can be read of a pool of that name."""
     async with connect() as api:
         return sum(each.pool == name for each in (await read_archives(api)).values())
+
+
+def difference(stands: Any, right: Any) -> str:
+    """In what it stands otherwise than it should."""
+    return "; ".join(f"{key}: {stands[key]} instead of {right[key]}" for key in right if stands[key] != right[key])
 
 
 def pool_path(name: str) -> str:

@@ -11,8 +11,8 @@ What was tried, how often, and how the runs ended that it hit: `3+1` are 3 that 
 In each case everything stood in the end as if nothing had happened: nothing was lost, nothing was done twice, and no
 report told otherwise than it was. Had one not, its test would have failed, and this table would not be here.
 
-- A **lost** answer hits every write that changes something; of the others each hits one write, and each another; all of
-  them hit a read as well. Of **403**, one write of each kind is refused.
+- A **lost** answer hits every write that changes something; of the others each hits one write, and each another; some
+  hit a read as well. Of **403**, one write of each kind is refused.
 - **killed**: the process, before each of its writes and after the last.
 - `reset`, `504`, `slow`, `truncated`, `wrong` and `lost` befall the answer, after the change was made.
 

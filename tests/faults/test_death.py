@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.choice import at_write, nothing
 from tests.faults.forking import Forking, forking
-from tests.faults.jobs import JOBS, Case, World
+from tests.faults.jobs import JOBS, Case, World, difference
 from tests.faults.proxy import Proxy
 from tests.faults.table import Tried
 from tests.faults.wire import Request
@@ -78,4 +78,4 @@ async def settle(case: Case, right: Any) -> list[str]:
         state = await case.run()
         if (stands := case.stands()) == right:
             return []
-    return [f"then it stands {stands} ({state.message})"]
+    return [f"then {difference(stands, right)} ({state.message})"]
