@@ -1,12 +1,10 @@
 """A value that nobody may see stands wherever a secret can stand, and is looked for in everything that was written."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 from prefect.settings import (
@@ -22,7 +20,7 @@ from tests.faults.jobs import flow
 from tests.faults.proxy import Proxy
 from tests.rest import Rest, wait_for
 from tests.server.test_commands import poolkeeper
-from tests.servers import PREFECT, free_port, prefect_environment, stop
+from tests.servers import free_port, prefect_environment, running_server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
@@ -85,40 +83,19 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
     auth = f"admin:{CANARY}"
     environment = prefect_environment(tmp_path_factory.mktemp("vault"), free_port())
     secrets = {"PREFECT_API_AUTH_STRING": auth, "DB_PASSWORD": CANARY, "HTTPS_PROXY": f"http://u:{CANARY}@127.0.0.1:9"}
-    guarded = environment | {"PREFECT_SERVER_API_AUTH_STRING": auth} | secrets
-    server = start_guarded(guarded)
-    try:
-        url = environment["PREFECT_API_URL"]
-        with Proxy(url).running() as proxy, Rest(url, auth=("admin", CANARY)) as rest:
-            settings = {
-                PREFECT_API_URL: proxy.url, PREFECT_API_AUTH_STRING: auth, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
-            }  # fmt: skip
-            through = environment | secrets | {"PREFECT_API_URL": proxy.url}
-            with pytest.MonkeyPatch.context() as patch, temporary_settings(settings):
-                for name, value in secrets.items():
-                    patch.setenv(name, value)
-                yield Vault(rest, proxy, through)
-                drain()
-    finally:
-        stop(server)
-
-
-def start_guarded(environment: dict[str, str]) -> "subprocess.Popen[bytes]":
-    """A server that asks for credentials, also at the page that says whether it is well."""
-    port = environment["PREFECT_API_URL"].removesuffix("/api").rpartition(":")[2]
-    command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port]
-    nothing = subprocess.DEVNULL
-    server = subprocess.Popen(command, env=environment, stdout=nothing, stderr=nothing)
-    with Rest(environment["PREFECT_API_URL"], auth=("admin", CANARY)) as rest:
-        wait_for(lambda: answers(rest), seconds=300, what="the server")
-    return server
-
-
-def answers(rest: Rest) -> bool:
-    try:
-        return rest.get("/health").is_success
-    except httpx.TransportError:
-        return False
+    guarded = environment | {"PREFECT_SERVER_API_AUTH_STRING": auth}
+    with (
+        running_server(guarded) as url, Proxy(url).running() as proxy, Rest(url, auth=("admin", CANARY)) as rest,
+        pytest.MonkeyPatch.context() as patch,
+    ):  # fmt: skip
+        settings = {
+            PREFECT_API_URL: proxy.url, PREFECT_API_AUTH_STRING: auth, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+        }  # fmt: skip
+        for name, value in secrets.items():
+            patch.setenv(name, value)
+        with temporary_settings(settings):
+            yield Vault(rest, proxy, environment | secrets | {"PREFECT_API_URL": proxy.url})
+            drain()
 
 
 async def test_no_secret_is_in_anything_that_flows_and_commands_write(
