@@ -46,7 +46,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--postgres", default="", help="a Postgres server for the tests' servers, postgresql://user@host/db"
     )
     parser.addoption("--fault-table", action="store_true", help="write down what faults were tried on what")
-    parser.addoption("--contention-minutes", default="2", help="how long sweeps, cleanups and people go on at once")
 
 
 def pytest_configure(config: pytest.Config) -> None:

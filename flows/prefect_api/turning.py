@@ -77,15 +77,14 @@ class Turning:
         return Outcome(verdict, Result.DONE)
 
     async def mark(self, kept: KeptCircuit, circuit: Circuit) -> None:
-        """The turn has taken effect: the next look is booked, and earlier turns go. Booked first: once it is marked as
-        done, no later run does what is left of it."""
-        at = circuit.until or (circuit.since + TRIAL if circuit.phase is Phase.HALF_OPEN else None)
-        if at is not None:
-            await book(self.api, self.booking, pool=circuit.pool, at=at, key=circuit.tag)
+        """The turn has taken effect: earlier ones go, and the next look is booked."""
         await keep_changed(self.api, kept, circuit.model_copy(update={"applied": True}))
         for earlier in self.memory.of(circuit.target):
             if earlier.circuit.step < circuit.step:
                 await forget(self.api, earlier)
+        at = circuit.until or (circuit.since + TRIAL if circuit.phase is Phase.HALF_OPEN else None)
+        if at is not None:
+            await book(self.api, self.booking, pool=circuit.pool, at=at, key=circuit.tag)
 
     async def _take_over(self, decided: Decided) -> bool:
         """Whether the turn is this run's: one that another run wrote down is left to it for as long as it may live."""

@@ -12,8 +12,7 @@ In each case everything stood in the end as if nothing had happened: nothing was
 report told otherwise than it was. Had one not, its test would have failed, and this table would not be here.
 
 - A **lost** answer hits every write that changes something; of the others each hits one write, and each another; some
-  hit a read as well. Of **403**, one write of each kind is refused.
-- **killed**: the process, before each of its writes and after the last.
+  hit a read as well.
 - `reset`, `504`, `slow`, `truncated`, `wrong` and `lost` befall the answer, after the change was made.
 
 ```sh
