@@ -13,14 +13,15 @@ from prefect.states import Completed, Failed
 from flows.overview import bring_overview_up_to_date
 from flows.policy.approval import Approval
 from flows.policy.bad_input import BadInput
-from flows.policy.plan import ALREADY_GONE, Kind, Outcome, Plan, Result, UnsafePlan, Verdict
+from flows.policy.plan import ALREADY_DONE, ALREADY_GONE, Kind, Outcome, Plan, Result, UnsafePlan, Verdict
 from flows.policy.protection import ProtectedTarget, Protection
+from flows.policy.words import one_line
 from flows.prefect_api import Api, ApiProblem, NotFound
 from flows.prefect_api.events import emit_change
 from flows.prefect_api.records import publish
 from flows.prefect_api.waiting import AT_ONCE
 from flows.report import Report
-from flows.report.markdown import sections, text
+from flows.report.markdown import plain, sections, text
 from flows.report.overview import LINK
 
 LONGEST_RUN_NAME = 80
@@ -78,7 +79,7 @@ async def conclude(job: Awaitable[State]) -> State:
     try:
         return await job
     except (BadInput, ApiProblem) as problem:
-        get_run_logger().error(str(problem))
+        get_run_logger().error(one_line(problem))
         return Failed(message=str(problem))
 
 
@@ -126,7 +127,7 @@ async def _asked(plan: Plan, ask: Ask) -> Approval | UnsafePlan:
         approval = await ask(plan)
     except UnsafePlan as late:
         return late
-    get_run_logger().info(approval.words)
+    get_run_logger().info(one_line(approval.words))
     return approval
 
 
@@ -176,7 +177,7 @@ async def _attempt(batch: Sequence[Verdict], act: Act) -> Sequence[Outcome]:
         get_run_logger().error("%s %s: %s", *_told(batch), type(problem).__name__)
         return [Outcome(verdict, Result.FAILED, type(problem).__name__) for verdict in batch]
     for outcome in outcomes:
-        if outcome.result is Result.DONE and outcome.detail != ALREADY_GONE:
+        if outcome.result is Result.DONE and outcome.detail not in (ALREADY_GONE, ALREADY_DONE):
             emit_change(outcome.verdict, outcome.made_id)
     return outcomes
 
@@ -195,8 +196,9 @@ def _batches(plan: Plan, alike: Callable[[Verdict], Hashable], most: int | None)
 
 
 def _told(batch: Sequence[Verdict]) -> tuple[str, str]:
+    """What a line of the log calls it, whatever is in its name."""
     first = batch[0]
-    return first.verb, first.target.name if len(batch) == 1 else f"{len(batch)} {first.target.kind}s"
+    return first.verb, plain(first.target.name) if len(batch) == 1 else f"{len(batch)} {first.target.kind}s"
 
 
 async def _publish(api: Api, key: str, report: Report, earlier: Sequence[str] = ()) -> list[str]:

@@ -15,12 +15,13 @@ def served(environment: Mapping[str, str]) -> Iterator[str]:
     """The address of a server that lives for the length of the block."""
     # What is on its way to another server goes there first, and what is for this one before it is gone: it would
     # otherwise be tried again and again.
-    _drain()
+    drain()
     with running_server(environment) as url, temporary_settings({PREFECT_API_URL: url}):
         yield url
-        _drain()
+        drain()
 
 
-def _drain() -> None:
+def drain() -> None:
+    """Have everything sent that waits to be."""
     APILogWorker.drain_all()
     EventsWorker.drain_all()

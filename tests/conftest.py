@@ -45,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--postgres", default="", help="a Postgres server for the tests' servers, postgresql://user@host/db"
     )
+    parser.addoption("--fault-table", action="store_true", help="write down what faults were tried on what")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -23,7 +23,10 @@ class InstalledFacts:
 
 @dataclass(frozen=True, slots=True)
 class KeeperFacts:
-    """The keeper's own things on a server. `scheduled_runs` are the future ones of its deployments with schedules."""
+    """The keeper's own things on a server. `scheduled_runs` are the future ones of its deployments with schedules.
+
+    `lost_runs` are the names of own runs that nobody works on any more.
+    """
 
     pool_name: str
     pool: PoolState | None
@@ -32,6 +35,7 @@ class KeeperFacts:
     active_schedules: int
     scheduled_runs: int
     now: datetime
+    lost_runs: tuple[str, ...] = ()
 
 
 def check_keeper(facts: KeeperFacts) -> tuple[Check, ...]:
@@ -87,11 +91,10 @@ def _scheduler(facts: KeeperFacts) -> Check:
 
 def _stranded(facts: KeeperFacts) -> Check:
     active = facts.pool.active if facts.pool else ()
-    stranded = [run for run in active if run.state_type == "PENDING" and facts.now - run.since > STRANDED_AFTER]
-    if not stranded:
-        return Check("own runs", "none stranded in Pending")
-    return Check(
-        "own runs",
-        f"{counted(len(stranded), 'run')} stranded in Pending: {some_of([run.name for run in stranded])}",
-        "No worker will start them, and they hold slots: cancel them in the UI.",
-    )
+    waiting = [run.name for run in active if run.state_type == "PENDING" and facts.now - run.since > STRANDED_AFTER]
+    lost = [name for name in facts.lost_runs if name not in waiting]
+    if not waiting and not lost:
+        return Check("own runs", "none stranded")
+    found = [f"{counted(len(waiting), 'run')} stranded in Pending: {some_of(waiting)}"] if waiting else []
+    found += [f"{counted(len(lost), 'run')} that nobody works on any more: {some_of(lost)}"] if lost else []
+    return Check("own runs", "; ".join(found), "They never end and hold slots: cancel them in the UI.")

@@ -84,6 +84,7 @@ class Plan:
 
 # What somebody else has done before is done; it is not told a second time.
 ALREADY_GONE = "already gone"
+ALREADY_DONE = "already done"
 
 
 @dataclass(frozen=True, slots=True)

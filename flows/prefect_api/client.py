@@ -6,7 +6,7 @@ wait. Answers are read as plain JSON: decoding them into Prefect's models costs 
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -17,6 +17,8 @@ import httpx
 from prefect.client.base import ServerType
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.runtime import flow_run
+
+from flows.prefect_api.answers import is_question, is_understood
 
 # More connections make a Prefect server no faster; this many keep it busy.
 CONCURRENT_REQUESTS = 8
@@ -31,6 +33,9 @@ BUSY_WAITS = ("0.1", "0.3", "1", "5", "30")
 # client waits by itself once it has been connected.
 RESTART_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SECOND = timedelta(seconds=1)
+# What someone may do who may send such a request.
+RIGHTS = {"GET": "read", "POST": "create", "PATCH": "change", "PUT": "change", "DELETE": "delete"}
+LOOK_BETWEEN = "Look what stands between here and the server, and run again."
 
 Facts = TypeVar("Facts")
 Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
@@ -80,20 +85,9 @@ class Api:
 
         `patient` asks again when the server stumbles.
         """
-        for wait in (*(STUMBLE_WAITS if patient else ()), None):
-            try:
-                answer = await self._send("GET" if body is None else "POST", path, body)
-                return json.loads(answer.content)
-            except httpx.HTTPStatusError as problem:
-                if wait is None or problem.response.status_code not in STUMBLES:
-                    raise self._explain(problem, path) from None
-            except json.JSONDecodeError:
-                if wait is None:
-                    raise Garbled(f"{self.address}{path} answered with something that is not JSON.") from None
-            except httpx.TransportError as problem:
-                raise self._explain(problem, path) from None
-            await asyncio.sleep(wait)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        method: Method = "GET" if body is None else "POST"
+        waits = STUMBLE_WAITS if patient else ()
+        return await self._ask(method, path, body, waits, lambda answer: self._understood(path, answer))
 
     async def write(self, method: Method, path: str, body: dict[str, Any] | None = None) -> Any:
         """Change something, and return the JSON answer (None where there is none)."""
@@ -101,7 +95,8 @@ class Api:
             answer = await self._send(method, path, body)
         except (httpx.HTTPStatusError, httpx.TransportError) as problem:
             raise self._explain(problem, path) from None
-        return json.loads(answer.content) if answer.content else None
+        # Whether it was done is open where the answer cannot be read: what is asked again must not be done twice.
+        return self._understood(path, answer) if answer.content else None
 
     async def server_time(self) -> datetime:
         """The server's clock, by which it stamps heartbeats and states.
@@ -109,9 +104,30 @@ class Api:
         It is told in whole seconds, and rounded up here; a busy server may still tell it a second or two late, so that
         what has just happened can lie after it.
         """
-        answer = await self._send("GET", "/health", None)
-        stamp = answer.headers.get("date")
-        return parsedate_to_datetime(stamp).astimezone(UTC) + SECOND if stamp else datetime.now(UTC)
+        return await self._ask("GET", "/health", None, STUMBLE_WAITS, _stamped_at)
+
+    async def _ask(
+        self,
+        method: Method,
+        path: str,
+        body: dict[str, Any] | None,
+        waits: Sequence[float],
+        make: Callable[[httpx.Response], Facts],
+    ) -> Facts:
+        """What is made of the answer to a question, which is asked again as often as there are waits."""
+        for wait in (*waits, None):
+            try:
+                return make(await self._send(method, path, body))
+            except httpx.HTTPStatusError as problem:
+                if wait is None or problem.response.status_code not in STUMBLES:
+                    raise self._explain(problem, path) from None
+            except Garbled:
+                if wait is None:
+                    raise
+            except httpx.TransportError as problem:
+                raise self._explain(problem, path) from None
+            await asyncio.sleep(wait)
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _send(self, method: Method, path: str, body: dict[str, Any] | None) -> httpx.Response:
         async with self._free:
@@ -127,6 +143,15 @@ class Api:
                 self._is_awaited = False
                 return answer
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _understood(self, path: str, answer: httpx.Response) -> Any:
+        try:
+            found = json.loads(answer.content)
+        except ValueError:
+            raise Garbled(f"{self.address}{path} answered with something that is not JSON. {LOOK_BETWEEN}") from None
+        if not is_understood(path, found):
+            raise Garbled(f"{self.address}{path} answered with something else than was asked for. {LOOK_BETWEEN}")
+        return found
 
     def _explain(self, problem: httpx.HTTPError, path: str) -> ApiProblem:
         return explain(problem, self.address, path)
@@ -146,7 +171,10 @@ def explain(problem: httpx.HTTPError, address: str, path: str = "") -> ApiProble
             "Check PREFECT_API_KEY for Prefect Cloud, or PREFECT_API_AUTH_STRING for a server of your own."
         )
     if status == httpx.codes.FORBIDDEN:
-        return Refused(f"Prefect's API at {address} does not permit {path} (403). Use credentials that may do this.")
+        right = RIGHTS["GET" if is_question(path) else problem.request.method]
+        return Refused(
+            f"Prefect's API at {address} does not permit to {right} {path} (403). Use credentials with that right."
+        )
     if status == httpx.codes.NOT_FOUND:
         return NotFound(f"Prefect's API at {address} knows nothing at {path} (404).")
     if status in (httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY):
@@ -167,6 +195,11 @@ def decode(rows: Iterable[dict[str, Any]], what: str, make: Callable[[dict[str, 
             f"Prefect's API described a {what} in a way that is not understood ({type(problem).__name__}). "
             "Compare the versions of client and server with 'poolkeeper doctor'."
         ) from None
+
+
+def _stamped_at(answer: httpx.Response) -> datetime:
+    stamp = answer.headers.get("date")
+    return parsedate_to_datetime(stamp).astimezone(UTC) + SECOND if stamp else datetime.now(UTC)
 
 
 def instant(text: str | None) -> datetime | None:

@@ -18,7 +18,7 @@ from flows.prefect_api.client import Api, NotFound
 from flows.prefect_api.dependents import observe_dependents
 from flows.prefect_api.deployments import read_named_rows
 from flows.prefect_api.paths import pool_path
-from flows.prefect_api.waiting import cancel_unfinished
+from flows.prefect_api.waiting import cancel_unfinished, cancelled
 from flows.prefect_api.work_pools import read_pool
 
 GIVEN_UP = "its deletion was given up: somebody has resumed it, or it could not be begun"
@@ -78,13 +78,9 @@ class Deletion:
         if words := await self.begin(verdicts[0].target.pool or ""):
             return [Outcome(verdict, Result.SKIPPED, words) for verdict in verdicts]
         ids = [verdict.target.id for verdict in verdicts]
-        gone = await cancel_unfinished(self.api, ids, CANCELLED.format(self.hand.why))
-        return [
-            Outcome(verdict, Result.DONE)
-            if verdict.target.id in gone
-            else Outcome(verdict, Result.SKIPPED, "it has ended meanwhile")
-            for verdict in verdicts
-        ]
+        words = CANCELLED.format(self.hand.why)
+        gone = await cancel_unfinished(self.api, ids, words)
+        return await cancelled(self.api, verdicts, gone, words, "it has ended meanwhile")
 
     async def delete(self, verdict: Verdict) -> Outcome:
         """Delete the pool, unless something depends on it by now."""

@@ -4,6 +4,7 @@ Once a run has ended as it should, its table says what became of everything, and
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from prefect import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import ValidationError
 
+from flows.policy.cleanup.decision import JOB
 from flows.policy.cleanup.ledger import Entry, Range, completed, entries, ranges, settled
 from flows.policy.plan import Kind, Outcome, Result, Verb
 from flows.policy.words import counted
@@ -24,6 +26,7 @@ from flows.prefect_api.paging import PAGE, Row, read_all, read_all_unordered
 from flows.prefect_api.paths import pool_path
 
 KEY = "pool-cleanup-ledger"
+TABLE = re.compile(rf"{JOB}(-.+)?-table(-\d+)?")
 DESCRIPTION = "What became of which actions, in the order of the plan's table, written before they are begun."
 # A run that is alive writes its ledger before every batch and while it waits; one that is silent for so long has died.
 DEAD_AFTER = timedelta(seconds=30)
@@ -118,11 +121,11 @@ def _ranges(data: Any) -> list[Range]:
 
 
 async def _tables(api: Api, run_id: str | None) -> list[Row]:
-    """The parts of the table that a run has left, in their order."""
+    """The parts of the table of what a run was to do, in their order; what else it has left is none of them."""
     if run_id is None:
         return []
     query = {"artifacts": {"flow_run_id": {"any_": [run_id]}, "type": {"any_": ["table"]}}, "sort": "KEY_ASC"}
-    rows = [row for row in await api.read("/artifacts/filter", query) if row["key"] != KEY]
+    rows = [row for row in await api.read("/artifacts/filter", query) if TABLE.fullmatch(row["key"])]
     return sorted(rows, key=lambda row: (len(row["key"]), row["key"]))
 
 

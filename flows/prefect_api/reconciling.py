@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from flows.policy.plan import Kind, Outcome, Result, Target, Verb, Verdict
+from flows.policy.plan import ALREADY_DONE, Kind, Outcome, Result, Target, Verb, Verdict
 from flows.policy.pool_spec import PoolSpec
 from flows.policy.reconcile.decision import Decision
 from flows.policy.reconcile.differences import AS_WRITTEN, Step
@@ -79,13 +79,17 @@ class Reconciling:
         """The note that it is being created stands until it is written down whose it is."""
         description = step.body.get("description")
         note = being_created(self.facts.path, description)
+        detail = ""
         try:
             row = await self.api.write("POST", "/work_pools/", {**step.body, "description": note})
         except AlreadyThere:
-            return Outcome(verdict, Result.SKIPPED, THERE)
+            row, detail = await self.api.read(pool_path(verdict.target.name)), ALREADY_DONE
+            # The answer to our own request may have been lost; or another run is just making it of the same spec.
+            if row.get("description") != note:
+                return Outcome(verdict, Result.SKIPPED, THERE)
         await remember_created(self.api, self._created(row))
         await change_pool(self.api, verdict.target.name, {"description": description})
-        return Outcome(verdict, Result.DONE, made_id=row["id"])
+        return Outcome(verdict, Result.DONE, detail, made_id=row["id"])
 
     async def _queue(self, verdict: Verdict, step: Step) -> Outcome:
         pool, name = str(verdict.target.pool), verdict.target.name.removeprefix(f"{verdict.target.pool}/")
@@ -112,7 +116,9 @@ class Reconciling:
         try:
             row = await self.api.write("POST", f"{pool_path(pool)}/queues", {"name": name, **step.body})
         except AlreadyThere:
-            return Outcome(verdict, Result.SKIPPED, THERE)
+            row = await self.api.read(queue_path(pool, name))
+            is_as_asked = all(row.get(key) == value for key, value in step.body.items())
+            return Outcome(verdict, *((Result.DONE, ALREADY_DONE) if is_as_asked else (Result.SKIPPED, THERE)))
         return Outcome(verdict, Result.DONE, made_id=row["id"])
 
     async def _prune(self, verdict: Verdict) -> Outcome:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from flows.policy.backlog import HELD, WAITING, WaitingRun
-from flows.policy.plan import Kind, Outcome, Result, Target, Verdict
+from flows.policy.plan import ALREADY_DONE, Kind, Outcome, Result, Target, Verdict
 from flows.prefect_api.client import Api, decode
 from flows.prefect_api.flow_runs import UNFINISHED, Filter, count_runs, in_states, read_run_rows, was_expected
 from flows.prefect_api.paging import Row
@@ -30,12 +30,28 @@ async def cancel_waiting(api: Api, ids: Sequence[str], message: str) -> frozense
 async def drop(api: Api, verdicts: Sequence[Verdict], message: str) -> list[Outcome]:
     """Cancel the runs of these verdicts, for `apply`: those that still wait for their first start."""
     gone = await cancel_waiting(api, [verdict.target.id for verdict in verdicts], message)
-    return [
-        Outcome(verdict, Result.DONE)
-        if verdict.target.id in gone
-        else Outcome(verdict, Result.SKIPPED, "it waits no longer")
-        for verdict in verdicts
-    ]
+    return await cancelled(api, verdicts, gone, message, "it waits no longer")
+
+
+async def cancelled(
+    api: Api, verdicts: Sequence[Verdict], gone: frozenset[str], message: str, otherwise: str
+) -> list[Outcome]:
+    """What became of runs of which these were cancelled with that message; `otherwise` of those that were not."""
+    before = await cancelled_before(api, [each.target.id for each in verdicts if each.target.id not in gone], message)
+
+    def outcome(verdict: Verdict) -> Outcome:
+        if verdict.target.id in gone:
+            return Outcome(verdict, Result.DONE)
+        done = verdict.target.id in before
+        return Outcome(verdict, Result.DONE, ALREADY_DONE) if done else Outcome(verdict, Result.SKIPPED, otherwise)
+
+    return [outcome(verdict) for verdict in verdicts]
+
+
+async def cancelled_before(api: Api, ids: Sequence[str], message: str) -> frozenset[str]:
+    """Those of these runs that are cancelled with that message: the answer to it was lost, or another run did it."""
+    rows = await read_run_rows(api, in_states("CANCELLED") | {"id": {"any_": list(ids)}}) if ids else []
+    return frozenset(row["id"] for row in rows if (row.get("state") or {}).get("message") == message)
 
 
 async def cancel_unfinished(api: Api, ids: Sequence[str], message: str) -> frozenset[str]:

@@ -100,5 +100,13 @@ def test_a_run_that_nobody_starts_is_not_well_after_five_minutes() -> None:
     assert checks["own runs"].found == "1 run stranded in Pending: left-behind"
 
 
+def test_a_run_that_nobody_works_on_any_more_is_not_well_and_is_told_once() -> None:
+    left_behind = pending("left-behind", since=ago(hours=1))
+    checks = of_keeper(pool=state("management", active=(left_behind,)), lost_runs=("left-behind", "zombie"))
+    assert unwell(checks) == {"own runs"}
+    told = "1 run stranded in Pending: left-behind; 1 run that nobody works on any more: zombie"
+    assert checks["own runs"].found == told
+
+
 def test_a_run_that_runs_is_well_however_long() -> None:
     assert unwell(of_keeper(pool=state("management", active=(run(since=ago(days=1)),)))) == set()

@@ -1,6 +1,6 @@
 """Work pools that are archived, deleted and made again, and a process that dies in between."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -86,15 +86,19 @@ class Killed(BaseException):
     """As a process ends that is killed: nothing that follows is done."""
 
 
-def dies_before(monkeypatch: pytest.MonkeyPatch, api: Api, writes: int) -> None:
-    write = api.write
-    done = 0
+def dies_before(
+    monkeypatch: pytest.MonkeyPatch, api: Api | type[Api], writes: int, which: Callable[[str], bool] = lambda _: True
+) -> list[str]:
+    """Die before this write of those to such paths, of one connection or of all. What was written before that."""
+    write, done = api.write, list[str]()
 
-    async def counted(*arguments: Any) -> Any:
-        nonlocal done
-        if done == writes:
-            raise Killed
-        done += 1
-        return await write(*arguments)
+    async def counted(*arguments: Any, **more: Any) -> Any:
+        method, path, *_ = arguments[1:] if isinstance(arguments[0], Api) else arguments
+        if which(path):
+            if len(done) == writes:
+                raise Killed
+            done.append(f"{method} {path}")
+        return await write(*arguments, **more)
 
     monkeypatch.setattr(api, "write", counted)
+    return done

@@ -11,6 +11,7 @@ from flows.prefect_api.client import Api, connect
 from flows.prefect_api.reconcile import read_pools_there
 from tests.circuits import circuit
 from tests.rest import Row
+from tests.server.places import Killed, dies_before
 from tests.server.yard import Yard, spec, template
 from tests.strategies import CANARY
 
@@ -19,28 +20,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.long]
 QUEUES = [{"name": "b", "priority": 1}, {"name": "default", "priority": 2, "description": ""}, {"name": "a"}]
 
 
-class Killed(BaseException):
-    """As a process ends that is killed: nothing that follows is done."""
-
-
 def is_ours(path: str) -> bool:
     """Whether a write is one of those that bring pools in line, and not of a report."""
     return path.startswith(("/work_pools/", "/variables/", "/block_documents/"))
-
-
-def dies_before(patch: pytest.MonkeyPatch, writes: int) -> list[str]:
-    """Die before this write of those that change pools. What was written before that."""
-    write, done = Api.write, []
-
-    async def counted(self: Api, method: Any, path: str, body: Any = None) -> Any:
-        if is_ours(path):
-            if len(done) == writes:
-                raise Killed
-            done.append(f"{method} {path}")
-        return await write(self, method, path, body)
-
-    patch.setattr(Api, "write", counted)
-    return done
 
 
 async def test_killed_before_any_of_its_writes_the_next_run_completes_what_was_begun(
@@ -54,7 +36,7 @@ async def test_killed_before_any_of_its_writes_the_next_run_completes_what_was_b
             spec(old, description="new", concurrency_limit=2, queues=QUEUES),
         )
         with monkeypatch.context() as patch:
-            done = dies_before(patch, writes)
+            done = dies_before(patch, Api, writes, is_ours)
             try:
                 await yard.bring()
             except Killed:

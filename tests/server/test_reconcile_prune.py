@@ -10,7 +10,8 @@ from flows.prefect_api.archive import read_archives
 from flows.prefect_api.client import Api, connect
 from flows.prefect_api.restore import restore
 from tests.rest import wait_for
-from tests.server.test_reconcile_faults import Killed, dies_before
+from tests.server.places import Killed, dies_before
+from tests.server.test_reconcile_faults import is_ours
 from tests.server.yard import Yard, spec
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
@@ -161,7 +162,7 @@ async def test_a_prune_that_was_killed_before_any_of_its_writes_is_completed_by_
     for writes in range(3):
         stays, leaves = await created(yard)
         with monkeypatch.context() as patch:
-            done = dies_before(patch, writes)
+            done = dies_before(patch, Api, writes, is_ours)
             with pytest.raises(Killed):
                 await yard.bring(prune=True)
         assert yard.exists(leaves) is (writes < 2), done
