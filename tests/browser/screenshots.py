@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.browser.chromium import chromium, missing, opened
 from tests.browser.site import Site
@@ -26,55 +26,48 @@ SOON = {"finished_days": 0.0001, "keep_last": 0, "keep_latest_failure": False, "
 CLEARING = {"pools": ["demo-*"], "kinds": ["finished-runs", "late-runs"], "retention": SOON, "approval": "ask"}
 
 
+PAUSING = {"action": "pause", "pool": "demo-healthy", "reason": "database upgrade", "expires_minutes": 90.0}
+ANSWER = {"Decision": "approve", "Why, and who": "Ann: seen with the team, nobody needs them", "At most": 5}
+
+
 class Photographer:
     def __init__(self, browser: "Browser", site: Site) -> None:
         self.browser, self.site = browser, site
 
     @contextmanager
-    def window(self, height: int, scheme: str = "light") -> Iterator[Ui]:
-        options: dict[str, Any] = {"viewport": {"width": WIDTH, "height": height}, "color_scheme": scheme}
-        with opened(self.browser, self.site.address, "v2", **options) as ui:
+    def window(self, name: str, height: int, scheme: str = "light") -> Iterator[Ui]:
+        """A window whose picture is taken at the end of the block."""
+        size = {"width": WIDTH, "height": height}
+        with opened(self.browser, self.site.address, "v2", viewport=size, color_scheme=scheme) as ui:
             yield ui
+            ui.page.wait_for_load_state("networkidle")
+            path = DOCS / f"{name}.png"
+            ui.page.screenshot(path=path, animations="disabled")
+            print(f"{path.relative_to(DOCS.parent)}: {path.stat().st_size / 1000:.0f} KB")
 
-    def report(self, key: str, height: int, schemes: tuple[str, ...] = ("light", "dark")) -> None:
+    def report(self, name: str, key: str, height: int, scheme: str = "light") -> None:
         """The newest report under a key."""
-        for scheme in schemes:
-            with self.window(height, scheme) as ui:
-                ui.open(f"/artifacts/artifact/{self.site.rest.latest(key)['id']}")
-                ui.verdict.wait_for()
-                self.take(ui, key, scheme)
-
-    def form(self, flow: str, height: int) -> None:
-        with self.window(height) as ui:
-            ui.open_form(self.site.deployment(flow))
-            self.take(ui, f"{flow}-form")
-
-    def approval(self, run_id: str, height: int) -> None:
-        with self.window(height) as ui:
-            ui.open_answer(run_id)
-            ui.set("Decision", "approve")
-            ui.set("Why, and who", "Ann: seen with the team, none of these is needed")
-            self.take(ui, "pool-cleanup-approval")
-
-    def take(self, ui: Ui, name: str, scheme: str = "light") -> None:
-        ui.page.wait_for_load_state("networkidle")
-        path = DOCS / f"{name}{'-dark' if scheme == 'dark' else ''}.png"
-        ui.page.screenshot(path=path, animations="disabled")
-        print(f"{path.relative_to(DOCS.parent)}: {path.stat().st_size / 1000:.0f} KB")
+        with self.window(name, height, scheme) as ui:
+            ui.open(f"/artifacts/artifact/{self.site.rest.latest(key)['id']}")
+            ui.verdict.wait_for()
 
 
 def take_all(browser: "Browser", site: Site, up: Up) -> None:
     photographer = Photographer(browser, site)
-    photographer.report("poolkeeper", 1000)
-    photographer.report("pool-inventory", 1000)
-    photographer.report("pool-preview", 1250)
-    photographer.form("pool-lifecycle", 1000)
+    photographer.report("poolkeeper", "poolkeeper", 1000)
+    photographer.report("poolkeeper-dark", "poolkeeper", 1000, "dark")
+    photographer.report("pool-preview", "pool-preview", 1250)
+    with photographer.window("pool-lifecycle-form", 900) as ui:
+        ui.open_form(site.deployment("pool-lifecycle"))
+        ui.fill(PAUSING)
+        ui.page.mouse.wheel(0, -10_000)
     run_id = site.start("pool-cleanup", **CLEARING, dry_run=False)
     assert site.until(run_id, "PAUSED")["state_type"] == "PAUSED"
-    photographer.report("pool-cleanup", 1000)
-    photographer.approval(run_id, 800)
+    with photographer.window("pool-cleanup-approval", 850) as ui:
+        ui.open_answer(run_id)
+        ui.fill(ANSWER)
     up.until_printed("recovered, back at")
-    photographer.report("pool-auto-pause-demo-failing", 1000)
+    photographer.report("pool-auto-pause", "pool-auto-pause-demo-failing", 1000)
 
 
 def main() -> None:
