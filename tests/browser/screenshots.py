@@ -45,25 +45,27 @@ class Photographer:
             ui.page.screenshot(path=path, animations="disabled")
             print(f"{path.relative_to(DOCS.parent)}: {path.stat().st_size / 1000:.0f} KB")
 
-    def report(self, name: str, key: str, height: int, scheme: str = "light") -> None:
-        """The newest report under a key."""
+    def report(self, name: str, key: str, height: int, scheme: str = "light", top: str = "") -> None:
+        """The newest report under a key, from a heading on."""
         with self.window(name, height, scheme) as ui:
             ui.open(f"/artifacts/artifact/{self.site.rest.latest(key)['id']}")
             ui.verdict.wait_for()
+            if top:
+                ui.report.get_by_role("heading", name=top).evaluate("each => each.scrollIntoView()")
 
 
 def take_all(browser: "Browser", site: Site, up: Up) -> None:
     photographer = Photographer(browser, site)
     photographer.report("poolkeeper", "poolkeeper", 1000)
     photographer.report("poolkeeper-dark", "poolkeeper", 1000, "dark")
-    photographer.report("pool-preview", "pool-preview", 1250)
+    photographer.report("pool-preview", "pool-preview", 1000, top="Next hours")
     with photographer.window("pool-lifecycle-form", 900) as ui:
         ui.open_form(site.deployment("pool-lifecycle"))
         ui.fill(PAUSING)
         ui.page.mouse.wheel(0, -10_000)
     run_id = site.start("pool-cleanup", **CLEARING, dry_run=False)
     assert site.until(run_id, "PAUSED")["state_type"] == "PAUSED"
-    with photographer.window("pool-cleanup-approval", 850) as ui:
+    with photographer.window("pool-cleanup-approval", 1100) as ui:
         ui.open_answer(run_id)
         ui.fill(ANSWER)
     up.until_printed("recovered, back at")

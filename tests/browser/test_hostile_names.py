@@ -64,8 +64,7 @@ def report(flow: str, key: str = "") -> Callable[[Ui, Site, Marked], str]:
         made = site.artifacts(marked.runs[flow])
         own = key or next(each for each in sorted(made) if each.startswith(flow))
         ui.open_artifact(marked.runs[flow], own, made[own])
-        ui.verdict.wait_for()
-        return ui.report.inner_text()
+        return ui.read()
 
     return shown
 

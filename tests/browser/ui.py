@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import httpx
 
+from tests.rest import wait_for
+
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
@@ -64,9 +66,13 @@ class Ui:
     def verdict(self) -> "Locator":
         return self.report.locator("strong, .markdown-renderer__text--strong").first
 
-    def follow(self, name: str) -> "Page":
-        """Where a link of a report leads; the older UI opens it in a new tab."""
-        link = self.report.get_by_role("link", name=name, exact=True).first
+    def read(self) -> str:
+        """The report as a person reads it. The newer UI shows it, takes it away and shows it again."""
+        return wait_for(self.report.inner_text, what="the report")
+
+    def follow(self, place: str) -> "Page":
+        """Where a report's first link of a kind leads; the older UI opens it in a new tab."""
+        link = self.report.locator(f"a[href*='/{place}/']").first
         if self.is_newer:
             link.click()
             return self.page
