@@ -36,7 +36,7 @@ async def cleanup(
     Args:
         pools: Names of work pools or patterns such as `etl-*`. What belongs to no work pool is looked at only with `*`.
         exclude: Names or patterns of work pools to leave out.
-        kinds: What to look for. An empty list is nothing.
+        kinds: What to look for; the deployment's description says what happens to each. An empty list is nothing.
         retention: What is kept, and for how long.
         caps: How much of each kind goes at most in one run. The rest is left for the next one.
         limit: The most that may change in all. A plan that goes over it is refused as a whole.

@@ -34,16 +34,17 @@ async def lifecycle(
     """Pause, resume, drain, limit, delete or restore a work pool by hand.
 
     Args:
-        action: What to do. drain: pause, and wait until what runs has ended.
+        action: What to do. drain: pause, wait for what runs. delete: refused while in use, and archived for restore.
         pool: The work pool's name; or a pattern such as `etl-*`, with a limit that allows so many.
-        reason: Why, in a few words. It stands on the work pool for others to read.
+        reason: Why, in up to 300 characters. It stands on the work pool for others to read: no secrets.
         actor: Who asks for it. Empty: as far as Prefect knows who started this run.
         expires_minutes: pause: after so many minutes it is resumed (up to 10080, a week). Empty: it has no end.
-        backlog: resume, now or by itself: of the runs due meanwhile keep all, the latest of each deployment, or none.
-        concurrency_limit: set-concurrency-limit: how many runs may go at once. 0: none starts.
-        wait_minutes: drain: how long to wait at most (up to 1440, a day).
+        backlog: resume, now or by itself: what becomes of the runs due meanwhile. keep: all start. latest: only the
+            newest of each deployment. drop: none. Runs that a person made always start.
+        concurrency_limit: set-concurrency-limit: how many runs may go at once, as a number. 0: none starts.
+        wait_minutes: drain: how many minutes to wait at most (up to 1440, a day). Then it fails; the pause stays.
         delete: delete: what becomes of that which depends on the work pool. Without an answer it is not deleted.
-        limit: The most work pools that may be changed at once. A pattern needs more than one.
+        limit: The most work pools that may be changed at once; if it is more, none is. A pattern needs more than 1.
         dry_run: On: only report what would be done. Off: do it.
     """
     request = Request(

@@ -45,6 +45,11 @@ def auto_pause_flow() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def cleanup_flow() -> dict[str, Any]:
+    return loaded("flows/cleanup.py:cleanup")
+
+
+@pytest.fixture(scope="module")
 def lifecycle_flow() -> dict[str, Any]:
     return loaded("flows/lifecycle.py:lifecycle")
 
@@ -145,10 +150,11 @@ def test_every_parameter_says_what_it_is(
     inventory_flow: dict[str, Any],
     preview_flow: dict[str, Any],
     auto_pause_flow: dict[str, Any],
+    cleanup_flow: dict[str, Any],
     lifecycle_flow: dict[str, Any],
     reconcile_flow: dict[str, Any],
 ) -> None:
-    for flow in (inventory_flow, preview_flow, auto_pause_flow, lifecycle_flow, reconcile_flow):
+    for flow in (inventory_flow, preview_flow, auto_pause_flow, cleanup_flow, lifecycle_flow, reconcile_flow):
         fields = dict(flow["schema"]["properties"])
         for model in flow["schema"].get("definitions", {}).values():
             fields |= model["properties"]

@@ -71,6 +71,15 @@ def test_every_file_it_names_exists() -> None:
         assert (ROOT / name).exists(), name
 
 
+def test_every_picture_is_there_is_small_and_has_a_text_alternative() -> None:
+    shown = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", README)
+    shown += [(alternative, name) for name, alternative in re.findall(r'<img src="([^"]+)" alt="([^"]*)">', README)]
+    assert [name for alternative, name in shown if len(alternative) < 40] == []
+    names = {*(name for _, name in shown), *re.findall(r'srcset="([^"]+)"', README)}
+    assert names == {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.png")}
+    assert [name for name in names if (ROOT / name).stat().st_size > 250_000] == []
+
+
 def commands() -> list[tuple[str, dict[str, Any]]]:
     """Every run of a flow that the README tells how to start, with its parameters."""
     rows = table_below("From the command line to these flows")

@@ -110,7 +110,12 @@ class ActionLimit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_actions: int = Field(default=50, ge=0, title="Most actions", description="The most things one run may change.")
+    max_actions: int = Field(
+        default=50,
+        ge=0,
+        title="Most actions",
+        description="The most things one run may change. A plan with more is refused as a whole.",
+    )
     max_share: float = Field(
         default=0.3,
         ge=0,

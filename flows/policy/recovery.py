@@ -45,7 +45,7 @@ class Recovery(BaseModel):
         ge=1,
         le=1000,
         title="Probe runs",
-        description="So many runs must end before it is decided whether all is well again.",
+        description="So many runs must end before it is decided whether all is well again. 1 lets a single one decide.",
     )
     probe_limit: int = Field(
         default=1,

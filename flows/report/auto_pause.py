@@ -58,8 +58,8 @@ def auto_pause_report(job: AutoPause, outcomes: Sequence[Outcome]) -> Report:
         f"**{text(verdict, longest=VERDICT)}**",
         _trouble(job),
         _done(job, outcomes),
-        _dropped(outcomes),
         _standing(job, outcomes),
+        _dropped(outcomes),
         _looked_at(job),
         _footnote(job),
     )

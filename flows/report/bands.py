@@ -9,7 +9,7 @@ from flows.report.picture import RIGHT, WIDTH, words
 # So many bands at most, so that they can be taken in at one look.
 SHOWN = 12
 BAND, GAP, TOP, BOTTOM, NAMES = 16, 8, 36, 28, 200
-LONGEST_NAME = 24
+LONGEST_NAME = 22
 # However short, a band can be seen.
 THINNEST = 2.0
 # The room of a word of the legend, with its square.

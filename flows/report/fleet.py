@@ -1,4 +1,4 @@
-"""The fleet at a glance: what needs attention, what belongs to no pool, what changed, then every pool."""
+"""The fleet at a glance: what needs attention, what belongs to no pool, the picture, what changed, every pool."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -52,13 +52,14 @@ def _pressing(findings: Sequence[Finding]) -> list[Finding]:
 def fleet_page(inventory: Inventory, rows: Sequence[Row]) -> str:
     fleet = inventory.facts.fleet
     attention = _needing_attention(inventory)
-    every_row = artifact_link(f"table with all {len(fleet.pools)} work pools", inventory.table_key)
+    every_row = artifact_link(f"table of {counted(len(fleet.pools), 'work pool')}", inventory.table_key)
     return sections(
         f"**{text(fleet_verdict(inventory), longest=VERDICT)}**",
         _attention(attention, inventory),
         _orphans(inventory),
+        sections("## Fleet", fleet_picture(rows)),
         changes_section(inventory),
-        sections("## Fleet", fleet_picture(rows), _fleet_table(attention, inventory)),
+        sections("## Work pools", _fleet_table(attention, inventory)),
         f"The {every_row} can be searched.",
         _gone(fleet),
         footnote(inventory),

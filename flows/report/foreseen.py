@@ -22,7 +22,7 @@ NEEDS_A_LOOK = (Standing.LATE, Standing.BLOCKED)
 
 
 def preview_page(preview: Preview, verdict: str, expectations: Sequence[Expectation], table_key: str) -> str:
-    every_row = artifact_link(f"table with all {len(expectations)} runs", table_key)
+    every_row = artifact_link(f"table of {counted(len(expectations), 'run')}", table_key)
     return sections(
         f"**{text(verdict, longest=VERDICT)}**",
         _in_the_way(preview, expectations),
@@ -49,6 +49,9 @@ def _in_the_way(preview: Preview, expectations: Sequence[Expectation]) -> str:
         return ""
     rows = [_group(preview, group) for group in list(groups.values())[:ROWS_ON_PAGE]]
     headers = ["Work pool", "Runs", "Why", "Deployment", "First due", "Expected"]
+    if not any(each.expected_start_at for group in groups.values() for each in group):
+        # The page is narrow, and a column without a single time says nothing.
+        headers, rows = headers[:-1], [row[:-1] for row in rows]
     return capped("## Late and blocked\n\n" + table(headers, rows), len(groups), ROWS_ON_PAGE)
 
 

@@ -12,7 +12,7 @@ from tests.faults.jobs import JOBS, Case, World, difference, told
 from tests.faults.proxy import FAULTS, Proxy
 from tests.faults.table import Tried
 
-pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.usefixtures("short_pages", "dead_at_once")]
+pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.usefixtures("short_pages", "dead_at_once")]
 
 # Prefect's client waits for 2 seconds before it tries again, and a flow looks again at what it could not tell.
 LONGEST_SECONDS = 60

@@ -237,7 +237,7 @@ def test_a_long_list_of_late_runs_is_cut_and_says_so_while_the_table_has_every_r
     assert len(rows(shown.markdown, "Late and blocked")) == 50
     assert section(shown, "Late and blocked").rstrip().endswith("… and 3 more.")
     assert len(shown.rows) == 53
-    assert "[table with all 53 runs](../../artifacts/key/pool-preview-table)" in shown.markdown
+    assert "[table of 53 runs](../../artifacts/key/pool-preview-table)" in shown.markdown
 
 
 def test_where_all_is_well_nothing_is_said_of_late_runs_of_limits_or_of_what_is_left_out() -> None:

@@ -112,7 +112,7 @@ async def test_tells_what_changed_since_the_last_inventory(inventory: Any, rest:
     rest.pool(f"{prefix}-new")
     await take(inventory, pools=[f"{prefix}-*"])
     page = rest.page("pool-inventory").replace("\\", "")
-    changed = page[page.index("## Changed") : page.index("## Fleet")]
+    changed = page[page.index("## Changed") : page.index("## Work pools")]
     assert f"[{prefix}-paused](../../work-pools/work-pool/{prefix}-paused) | paused |" in changed
     assert f"{prefix}-limited) | concurrency limit: none → 7 |" in changed
     assert f"{prefix}-templated) | base job template: " in changed

@@ -44,7 +44,10 @@ class CleanupLimit(ActionLimit):
     """The most that one run may change in all; over it, nothing is done at all."""
 
     max_actions: int = Field(
-        default=15_000, ge=0, title="Most actions", description="The most things one run may change, of all kinds."
+        default=15_000,
+        ge=0,
+        title="Most actions",
+        description="The most things one run may change, of all kinds. A plan with more is refused as a whole.",
     )
 
 

@@ -37,22 +37,24 @@ class DeleteOptions(BaseModel):
     move_deployments_to: str = Field(
         default="",
         title="Move deployments to",
-        description="The work pool that takes over its deployments. It has to be of the same type.",
+        description="The name of the work pool that takes over its deployments, of the same type. Empty: none does.",
     )
     archive_deployments: bool = Field(
         default=False,
         title="Archive deployments",
-        description="Its deployments are paused and lose their work pool. Restoring it attaches and resumes them.",
+        description="On: its deployments are paused and lose their work pool; restoring it attaches and resumes them. "
+        "Off: it is not deleted while it has any, unless they are moved.",
     )
     cancel_runs: bool = Field(
         default=False,
         title="Cancel runs",
-        description="Its runs that have not ended are cancelled. Otherwise there may be none.",
+        description="On: its runs that have not ended are cancelled. Off: it is not deleted while there are any.",
     )
     ignore_automations: bool = Field(
         default=False,
         title="Ignore automations",
-        description="Delete it although automations name it. They stay as they are.",
+        description="On: delete it although automations name it; they stay as they are, and may fail. Off: it is not "
+        "deleted while any does.",
     )
 
 
