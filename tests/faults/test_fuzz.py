@@ -25,10 +25,9 @@ from flows.policy.lifecycle.request import DeleteOptions, LifecycleLimit, Reques
 from flows.policy.plan import ActionLimit, Kind, UnsafePlan, Verb
 from flows.policy.recovery import Recovery
 from flows.policy.watched import AutoPauseFacts, Watched, WatchedPool
-from flows.prefect_api import ApiProblem, late_runs, waiting, work_pools
+from flows.prefect_api import ApiProblem, finished_runs, late_runs, waiting, work_pools
 from flows.prefect_api.answers import is_understood
 from flows.prefect_api.client import decode
-from flows.prefect_api.finished_runs import finished_run
 from flows.prefect_api.flow_runs import run_facts
 from flows.spec_file import SpecFile, read_spec
 from tests.builders import ago
@@ -175,7 +174,7 @@ ROWS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any]]] = {
     "work queue": (QUEUES, work_pools._queue),
     "worker": (WORKERS, lambda row: work_pools._worker(row, "etl")),
     "run": (RUNS, run_facts),
-    "ended run": (RUNS, finished_run),
+    "ended run": (RUNS, finished_runs._finished_run),
     "late run": (RUNS, late_runs._late_run),
     "waiting run": (RUNS, waiting._waiting_run),
 }
