@@ -13,7 +13,7 @@ from flows.prefect_api.restore import Restored, restore
 from tests.rest import Rest, unique, wait_for
 from tests.server.places import NOW, REASON, Killed, Place, dies_before, where
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 STRANGE = ("a | b", "'quoted' \"twice\"", "🐝🐝", "ünï cödé", "100 #1?", "x" * 120)
 

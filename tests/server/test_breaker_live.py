@@ -1,5 +1,6 @@
 """The breaker as it is deployed: failing runs, the automation, the management worker, the pool and its way back."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -119,7 +120,8 @@ def test_what_still_fails_is_paused_again_for_longer(site: Site) -> None:
     site.until(lambda pool: not pool["is_paused"], "the pool to be half-open")
     site.start(2)
     again = site.until(lambda pool: pool["is_paused"] and lease(pool) != lease(first), "the pool to be paused again")
-    assert "probe runs failed: still failing" in lease(again)
+    # One that fails may be enough to decide.
+    assert re.search(r"probe runs? failed: still failing", lease(again))
     circuits = [row["value"] for row in site.rest.everything("/variables/filter") if "circuit" in row["name"]]
     assert [circuit["reopened"] for circuit in circuits if circuit["phase"] == "open"] == [1]
     site.works()

@@ -7,7 +7,7 @@ import pytest
 from tests.rest import Rest, Row
 from tests.server.cleaning import Attic
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 KEEP_LAST = 2
 
 

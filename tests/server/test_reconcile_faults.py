@@ -62,7 +62,7 @@ async def test_a_flow_that_was_killed_is_taken_up_by_the_next_one(yard: Yard, mo
     name = yard.name()
     yard.write(spec(name, description="mine"))
     with monkeypatch.context() as patch:
-        dies_before(patch, 1)
+        dies_before(patch, Api, 1, is_ours)
         with pytest.raises(Killed):
             await yard.run()
     assert yard.there(name)["description"] == f"[Poolkeeper: being created from {yard.path}]\n\nmine"
