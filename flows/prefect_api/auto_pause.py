@@ -33,6 +33,7 @@ from flows.prefect_api.failures import (
     tally_pool,
     tally_probes,
 )
+from flows.prefect_api.flow_runs import of_deployment
 from flows.prefect_api.gates import deployment_gates, pool_gate
 from flows.prefect_api.keeper import read_keeper
 from flows.prefect_api.touches import EVENTS_TAKE, is_limit_theirs, is_paused_anew, known_tags, resumed_at
@@ -209,7 +210,7 @@ class _Look:
         if not is_shadow and not gate.is_paused:
             # The keeper's own pause came before the trial was decided on.
             since = max(since, await resumed_at(self.api, target, rules.now, since=since + ROUNDED) or since)
-        runs = {"deployment_id": {"any_": [target.id]}} if target.kind is Kind.DEPLOYMENT else {}
+        runs = of_deployment(target.id) if target.kind is Kind.DEPLOYMENT else {}
         return await tally_probes(self.api, runs, target.pool or target.name, since, rules.threshold)
 
     async def _since(self, own: Watched, kept: Sequence[Watched]) -> Since:

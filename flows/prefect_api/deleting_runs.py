@@ -27,13 +27,11 @@ class FinishedRuns:
     scope: Scope
     facts: FinishedFacts
     gone: Counter[str] = field(default_factory=Counter)
-    _seen: Mapping[str, FinishedRun] = field(init=False)
-    _order: Mapping[str, int] = field(init=False)
+    _places: Mapping[str, int] = field(init=False)
     _ahead: "Ahead | None" = None
 
     def __post_init__(self) -> None:
-        self._seen = {run.id: run for run in self.facts.runs}
-        self._order = {run.id: place for place, run in enumerate(self.facts.runs)}
+        self._places = {run.id: place for place, run in enumerate(self.facts.runs)}
 
     async def clear(self, verdicts: Sequence[Verdict]) -> Sequence[Outcome]:
         """Delete those that are still as they were seen. One that cannot be deleted does not keep the others."""
@@ -62,7 +60,7 @@ class FinishedRuns:
         now = anyio.current_time()
         if self._ahead and self._ahead.ids.issuperset(ids) and now - self._ahead.at < STALE_SECONDS:
             return self._ahead
-        place = self._order[ids[0]]
+        place = self._places[ids[0]]
         following = {run.id for run in self.facts.runs[place : place + AHEAD]}.union(ids)
         tags = self.scope.retention.keep_tags
         tagged: Filter = {"id": {"any_": sorted(following)}, "tags": {"any_": tags}}
@@ -84,7 +82,7 @@ class FinishedRuns:
             return {}
         now = await read_runs_as(finished_runs, self.api, {"id": {"any_": list(ids)}})
         past = Past(parents=await busy_parents(self.api))
-        return {run.id: _difference(self._seen[run.id], run) or keep_reason(run, past, self.scope) for run in now}
+        return {run.id: _difference(self._seen(run.id), run) or keep_reason(run, past, self.scope) for run in now}
 
     async def _delete(self, ids: Sequence[str]) -> tuple[set[str], dict[str, str]]:
         """The ids that were deleted, and why which could not be. Where a batch fails it is halved."""
@@ -101,9 +99,12 @@ class FinishedRuns:
             return first[0] | second[0], first[1] | second[1]
         return set(answer["deleted"]), {}
 
+    def _seen(self, id_: str) -> FinishedRun:
+        return self.facts.runs[self._places[id_]]
+
     def _as_seen(self, ids: Sequence[str]) -> Filter:
         """Selects those of these runs whose state is the one that was seen: a new one would have ended later."""
-        runs = [self._seen[each] for each in ids]
+        runs = [self._seen(each) for each in ids]
         ends = [run.ended_at for run in runs]
         state = in_states(*ENDED)["state"] | {"name": {"any_": sorted({run.state_name for run in runs})}}
         bounds = {"after_": min(ends).isoformat(), "before_": max(ends).isoformat()}

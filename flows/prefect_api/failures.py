@@ -11,7 +11,7 @@ from datetime import datetime
 
 from flows.policy.failure_threshold import FailureThreshold, Tally
 from flows.prefect_api.client import Api, decode, instant
-from flows.prefect_api.flow_runs import COUNTS_PER_PAGE, Filter, count_runs, ended, read_run_rows
+from flows.prefect_api.flow_runs import COUNTS_PER_PAGE, Filter, count_runs, ended, of_deployment, read_run_rows
 from flows.prefect_api.paging import PAGE, Row
 
 COMPLETED = ("COMPLETED",)
@@ -93,7 +93,7 @@ async def tally_deployments(
 
     async def completed(deployment: str) -> int:
         at = since.of(deployment)
-        return 0 if at is None else await count_runs(api, ended(COMPLETED, at) | _of(deployment))
+        return 0 if at is None else await count_runs(api, ended(COMPLETED, at) | of_deployment(deployment))
 
     good = await asyncio.gather(*map(completed, suspects))
     return {each: Tally(own + bad[each], bad[each]) for each, own in zip(suspects, good, strict=True)}
@@ -128,7 +128,7 @@ async def _left_out(api: Api, pool: str, deployment: str, since: Since) -> int:
     own = since.of(deployment)
     if own == since.pool:
         return 0
-    runs = _of(deployment)
+    runs = of_deployment(deployment)
     every = await count_runs(api, ended(COMPLETED, since.pool) | runs, [pool])
     return every - (0 if own is None else await count_runs(api, ended(COMPLETED, own) | runs, [pool]))
 
@@ -136,10 +136,6 @@ async def _left_out(api: Api, pool: str, deployment: str, since: Since) -> int:
 def _counts(run: FailedRun, since: Since) -> bool:
     at = since.of(run.deployment_id)
     return at is not None and run.ended_at >= at
-
-
-def _of(deployment: str) -> Filter:
-    return {"deployment_id": {"any_": [deployment]}}
 
 
 def _failed_run(row: Row) -> FailedRun:

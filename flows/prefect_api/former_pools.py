@@ -7,6 +7,7 @@ from typing import Any
 
 from flows.policy.cleanup.detached import FormerPool, LooseDeployment
 from flows.prefect_api.client import Api, instant
+from flows.prefect_api.flow_runs import of_deployment
 from flows.prefect_api.paging import Row
 
 QUEUE_DELETED = {"event": {"name": ["prefect.work-queue.deleted"]}}
@@ -49,7 +50,7 @@ async def _told_by_events(api: Api, deployment_id: str) -> FormerPool | None:
 
 async def _told_by_run(api: Api, deployment: LooseDeployment) -> FormerPool | None:
     """The pool whose worker started the deployment's last run; None where it was something else that started it."""
-    runs = {"deployment_id": {"any_": [deployment.target.id]}, "start_time": {"is_null_": False}}
+    runs = of_deployment(deployment.target.id) | {"start_time": {"is_null_": False}}
     for row in await api.read("/flow_runs/filter", {"flow_runs": runs, "sort": "START_TIME_DESC", "limit": 1}):
         labels = row.get("labels") or {}
         if pool := labels.get("prefect.work-pool.name"):

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from flows.policy.cleanup.kinds import Scope
 from flows.policy.cleanup.late_runs import LateRun, untouchable
-from flows.policy.plan import ALREADY_DONE, ALREADY_GONE, Outcome, Result, Verdict
+from flows.policy.plan import Outcome, Verdict
 from flows.prefect_api.client import Api, decode, instant
 from flows.prefect_api.flow_runs import in_states, read_run_rows, was_expected
 from flows.prefect_api.paging import Row
-from flows.prefect_api.waiting import cancel_waiting, cancelled_before
+from flows.prefect_api.waiting import cancel_waiting, cancelled_unless
 
 CANCELLED = "Cancelled by Poolkeeper: late by more than {:g} h, and its deployment has a newer one."
 
@@ -41,18 +41,7 @@ class LateRuns:
         wanted = [each for each in ids if changed.get(each) == ""]
         words = CANCELLED.format(self.scope.retention.late_hours)
         cancelled = await cancel_waiting(self.api, wanted, words) if wanted else frozenset()
-        before = await cancelled_before(self.api, [each for each in wanted if each not in cancelled], words)
-
-        def outcome(verdict: Verdict) -> Outcome:
-            if verdict.target.id in cancelled:
-                return Outcome(verdict, Result.DONE)
-            if verdict.target.id in before:
-                return Outcome(verdict, Result.DONE, ALREADY_DONE)
-            if verdict.target.id not in changed:
-                return Outcome(verdict, Result.DONE, ALREADY_GONE)
-            return Outcome(verdict, Result.SKIPPED, changed[verdict.target.id] or "it changed meanwhile")
-
-        return [outcome(verdict) for verdict in verdicts]
+        return await cancelled_unless(changed, self.api, verdicts, cancelled, words)
 
     def _difference(self, seen: LateRun, row: Row) -> str:
         if row["state_id"] != seen.state_id:

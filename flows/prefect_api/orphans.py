@@ -19,14 +19,14 @@ from flows.policy.cleanup.detached import (
 )
 from flows.policy.cleanup.kinds import Scope
 from flows.policy.cleanup.orphans import kept
-from flows.policy.plan import ALREADY_DONE, ALREADY_GONE, Kind, Outcome, Result, Target, Verdict
+from flows.policy.plan import ALREADY_GONE, Kind, Outcome, Result, Target, Verdict
 from flows.prefect_api.client import Api, NotFound, Refused, ServerFailed, decode, instant
 from flows.prefect_api.deployments import ANY_POOL, read_named_rows, read_without_pool
 from flows.prefect_api.flow_runs import Filter, in_states, read_run_rows, was_expected
 from flows.prefect_api.former_pools import former_pools
 from flows.prefect_api.paging import PAGE, Row, read_all
 from flows.prefect_api.touches import EVENTS_TAKE
-from flows.prefect_api.waiting import cancel_scheduled, cancelled_before
+from flows.prefect_api.waiting import cancel_scheduled, cancelled_unless
 from flows.prefect_api.work_pools import read_pool, read_queues
 
 SCHEDULED = in_states("SCHEDULED")
@@ -166,18 +166,7 @@ class OrphanedRuns:
         changed = await self._changed(ids)
         wanted = [each for each in ids if changed.get(each) == ""]
         cancelled = await cancel_scheduled(self.api, wanted, CANCELLED)
-        before = await cancelled_before(self.api, [each for each in wanted if each not in cancelled], CANCELLED)
-
-        def outcome(verdict: Verdict) -> Outcome:
-            if verdict.target.id in cancelled:
-                return Outcome(verdict, Result.DONE)
-            if verdict.target.id in before:
-                return Outcome(verdict, Result.DONE, ALREADY_DONE)
-            if verdict.target.id not in changed:
-                return Outcome(verdict, Result.DONE, ALREADY_GONE)
-            return Outcome(verdict, Result.SKIPPED, changed[verdict.target.id] or "it changed meanwhile")
-
-        return [outcome(verdict) for verdict in verdicts]
+        return await cancelled_unless(changed, self.api, verdicts, cancelled, CANCELLED)
 
     async def _changed(self, ids: Sequence[str]) -> dict[str, str]:
         """Of those that are still there, what keeps them from being cancelled now; "" where nothing does."""

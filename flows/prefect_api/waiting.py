@@ -1,13 +1,21 @@
 """Runs that were due and wait: read, cancelled or put off, fifty at a time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from flows.policy.backlog import HELD, WAITING, WaitingRun
-from flows.policy.plan import ALREADY_DONE, Kind, Outcome, Result, Target, Verdict
+from flows.policy.plan import ALREADY_DONE, ALREADY_GONE, Kind, Outcome, Result, Target, Verdict
 from flows.prefect_api.client import Api, decode
-from flows.prefect_api.flow_runs import UNFINISHED, Filter, count_runs, in_states, read_run_rows, was_expected
+from flows.prefect_api.flow_runs import (
+    UNFINISHED,
+    Filter,
+    count_runs,
+    in_states,
+    of_deployment,
+    read_run_rows,
+    was_expected,
+)
 from flows.prefect_api.paging import Row
 
 # Prefect changes at most this many runs in one request.
@@ -18,7 +26,7 @@ async def read_waiting(api: Api, target: Target, now: datetime) -> list[WaitingR
     """The runs of a pool or deployment that were due by now and have not started."""
     runs = in_states("SCHEDULED") | was_expected(before=now)
     if target.kind is Kind.DEPLOYMENT:
-        runs |= {"deployment_id": {"any_": [target.id]}}
+        runs |= of_deployment(target.id)
     return decode(await read_run_rows(api, runs, [target.pool or target.name]), "flow run", _waiting_run)
 
 
@@ -44,6 +52,27 @@ async def cancelled(
             return Outcome(verdict, Result.DONE)
         done = verdict.target.id in before
         return Outcome(verdict, Result.DONE, ALREADY_DONE) if done else Outcome(verdict, Result.SKIPPED, otherwise)
+
+    return [outcome(verdict) for verdict in verdicts]
+
+
+async def cancelled_unless(
+    changed: Mapping[str, str], api: Api, verdicts: Sequence[Verdict], gone: frozenset[str], message: str
+) -> list[Outcome]:
+    """What became of runs of which these were cancelled with that message. `changed` has those that were there, with
+    what kept them from being cancelled; "" where nothing did."""
+    wanted = [each.target.id for each in verdicts if changed.get(each.target.id) == ""]
+    before = await cancelled_before(api, [each for each in wanted if each not in gone], message)
+
+    def outcome(verdict: Verdict) -> Outcome:
+        each = verdict.target.id
+        if each in gone:
+            return Outcome(verdict, Result.DONE)
+        if each in before:
+            return Outcome(verdict, Result.DONE, ALREADY_DONE)
+        if each not in changed:
+            return Outcome(verdict, Result.DONE, ALREADY_GONE)
+        return Outcome(verdict, Result.SKIPPED, changed[each] or "it changed meanwhile")
 
     return [outcome(verdict) for verdict in verdicts]
 
