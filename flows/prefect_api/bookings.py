@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import get_run_logger
 
+from flows.policy.suspicion import Look
 from flows.prefect_api.client import Api, ApiProblem
 
 # On a booked run, so that it is known not to come from a person.
@@ -21,8 +22,8 @@ class Booking:
     parameters: Mapping[str, Any]
 
 
-async def book(api: Api, booking: Booking, *, pool: str, at: datetime, key: str) -> None:
-    """Have a run look at the pool at that time; once for each key, however often it is asked for.
+async def book(api: Api, booking: Booking, *, pool: str, look: Look) -> None:
+    """Have a run look at the pool at that time; once, however often it is asked for.
 
     Where that cannot be, the sweep looks instead.
     """
@@ -30,9 +31,9 @@ async def book(api: Api, booking: Booking, *, pool: str, at: datetime, key: str)
         return
     parameters = {**booking.parameters, "pools": [pool], "exclude": []}
     try:
-        await book_run(api, booking.deployment_id, parameters, at=at, key=key)
+        await book_run(api, booking.deployment_id, parameters, at=look.at, key=look.key)
     except ApiProblem as problem:
-        get_run_logger().warning("No look at %s is booked for %s: %s", pool, at.isoformat(), problem)
+        get_run_logger().warning("No look at %s is booked for %s: %s", pool, look.at.isoformat(), problem)
 
 
 async def book_run(

@@ -13,6 +13,7 @@ import anyio
 from flows.policy.case import Rules
 from flows.policy.circuit import Circuit, Gate, Phase
 from flows.policy.plan import Kind, Outcome, Result, Verb, Verdict
+from flows.policy.suspicion import first_look
 from flows.policy.watched import Decided, Decision
 from flows.prefect_api.bookings import Booking, book
 from flows.prefect_api.circuits import KeptCircuit, Memory, forget, keep_changed, keep_new, read_again
@@ -23,8 +24,6 @@ from flows.prefect_api.waiting import drop, put_off, read_waiting, still_waiting
 # A run that wrote a turn down carries it out within a second. One that has not by then has died.
 DEAD_AFTER = timedelta(seconds=15)
 ASK_AGAIN = 0.5
-# How soon to look what became of the first probe runs.
-TRIAL = timedelta(seconds=30)
 CANCELLED = "Cancelled by Poolkeeper: {}."
 PUT_OFF = "Held back by Poolkeeper while its deployment is paused or on trial."
 CHANGED = "it changed meanwhile; the next look decides anew"
@@ -82,9 +81,8 @@ class Turning:
         for earlier in self.memory.of(circuit.target):
             if earlier.circuit.step < circuit.step:
                 await forget(self.api, earlier)
-        at = circuit.until or (circuit.since + TRIAL if circuit.phase is Phase.HALF_OPEN else None)
-        if at is not None:
-            await book(self.api, self.booking, pool=circuit.pool, at=at, key=circuit.tag)
+        if look := first_look(circuit):
+            await book(self.api, self.booking, pool=circuit.pool, look=look)
 
     async def _take_over(self, decided: Decided) -> bool:
         """Whether the turn is this run's: one that another run wrote down is left to it for as long as it may live."""

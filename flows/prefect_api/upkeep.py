@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from flows.policy.circuit import Circuit, Phase
 from flows.policy.plan import Verb, Verdict
-from flows.policy.suspicion import LOOK_AGAIN, next_look
+from flows.policy.suspicion import next_look
 from flows.policy.watched import AutoPauseFacts, Decided
 from flows.prefect_api.auto_pause import Question
 from flows.prefect_api.bookings import book
@@ -64,15 +64,13 @@ async def _keep_incident(turning: Turning, question: Question) -> None:
 
 
 async def _look_again(turning: Turning, question: Question) -> None:
-    """Book another look where one pool was looked at and too few runs have ended to judge it, or its probe runs."""
-    now, name = turning.rules.now, question.selection.narrowed_to
-    if name is None:
-        return
+    """Book the next looks at what was left alone."""
+    name = question.selection.narrowed_to
     for decided in turning.decision.turns.values():
-        at = next_look(decided, now)
-        if at is not None:
-            key = f"{decided.watched.gate.target.id} {at.timestamp() // LOOK_AGAIN.total_seconds():.0f}"
-            await book(turning.api, turning.booking, pool=name, at=at, key=key)
+        target = decided.watched.gate.target
+        look = next_look(decided, turning.rules.now, is_sweep=name is None)
+        if look is not None:
+            await book(turning.api, turning.booking, pool=name or target.pool or target.name, look=look)
 
 
 async def _keep(turning: Turning, decided: Decided, kept: tuple[KeptCircuit, ...]) -> None:

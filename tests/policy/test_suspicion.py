@@ -7,15 +7,20 @@ from flows.policy.breaker import next_turn
 from flows.policy.case import Case
 from flows.policy.circuit import Phase
 from flows.policy.failure_threshold import Tally
-from flows.policy.suspicion import next_look
+from flows.policy.suspicion import Look, first_look, next_look
 from flows.policy.watched import Decided, Watched
 from tests.builders import NOW, ago, coming
 from tests.circuits import circuit, rules, watched
 
 
-def look(seen: Watched, blame: str = "") -> datetime | None:
+def booked(seen: Watched, blame: str = "", *, is_sweep: bool = False) -> Look | None:
     case = Case(seen.gate, seen.settled.circuit, blame=blame, tally=seen.tally, probes=seen.probes)
-    return next_look(Decided(seen, next_turn(case, rules()), rules()), NOW)
+    return next_look(Decided(seen, next_turn(case, rules()), rules()), NOW, is_sweep=is_sweep)
+
+
+def look(seen: Watched, blame: str = "") -> datetime | None:
+    found = booked(seen, blame)
+    return found and found.at
 
 
 def suspicious(**changed: Any) -> Watched:
@@ -49,7 +54,25 @@ def test_what_is_done_needs_no_other_look() -> None:
 
 def test_what_is_well_needs_no_other_look() -> None:
     assert look(watched(tally=Tally(50, 0))) is None
-    assert look(watched(circuit())) is None
+
+
+@pytest.mark.parametrize("is_sweep", [True, False])
+def test_every_look_sees_to_it_that_the_end_of_a_pause_is_booked(*, is_sweep: bool) -> None:
+    its = circuit(until=coming(minutes=5))
+    assert booked(watched(its), is_sweep=is_sweep) == first_look(its) == Look(coming(minutes=5, seconds=2), its.tag)
+
+
+def test_a_look_that_comes_a_moment_before_the_end_of_a_pause_is_booked_again() -> None:
+    its = circuit(until=coming(seconds=1))
+    again = booked(watched(its))
+    assert again == Look(coming(seconds=3), f"{its.tag} again")
+    assert again != first_look(its)
+
+
+def test_a_sweep_books_nothing_else() -> None:
+    assert booked(suspicious(), is_sweep=True) is None
+    assert booked(watched(circuit(Phase.HALF_OPEN)), is_sweep=True) is None
+    assert booked(watched(circuit(until=None, forced=True)), is_sweep=True) is None
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,22 @@ class Site:
         return row
 
     def until(self, holds: Callable[[Row], bool], what: str) -> Row:
-        return wait_for(lambda: pool if holds(pool := self.pool()) else None, seconds=240, what=what)
+        """The pool once it is so; longer than the five minutes from one sweep to the next."""
+        try:
+            return wait_for(lambda: pool if holds(pool := self.pool()) else None, seconds=360, what=what)
+        except AssertionError as problem:
+            raise AssertionError(f"{problem}\n{self.pool()['description']}\n{self.story()}") from problem
+
+    def looks(self) -> list[Row]:
+        ours = {"deployment_id": {"any_": [self.auto_pause["id"]]}}
+        return self.rest.everything("/flow_runs/filter", sort="EXPECTED_START_TIME_ASC", flow_runs=ours)
+
+    def story(self) -> str:
+        """What became of each run, for whoever reads why a test failed."""
+        load = {"deployment_id": {"any_": [self.load["id"]]}}
+        runs = self.looks() + self.rest.everything("/flow_runs/filter", sort="EXPECTED_START_TIME_ASC", flow_runs=load)
+        fields = "name", "state_name", "expected_start_time", "start_time", "end_time"
+        return "\n".join(f"{[run[field] for field in fields]} {run['state']['message']}" for run in runs)
 
 
 def lease(pool: Row) -> str:
@@ -101,8 +116,9 @@ def test_what_fails_is_paused_by_the_automation_and_recovers_by_itself(site: Sit
     assert "runs failed (100%, threshold 50%)" in lease(paused)
     assert paused["description"].endswith(OWN_WORDS)
     assert paused["concurrency_limit"] == LIMIT
-    runs = site.rest.everything("/flow_runs/filter", flow_runs={"deployment_id": {"any_": [site.auto_pause["id"]]}})
-    assert {run["parameters"]["pools"][0] for run in runs if by_automation(run)} == {POOL}
+    # A sweep may have been before it.
+    nudged = wait_for(lambda: [run for run in site.looks() if by_automation(run)], what="the automation")
+    assert {run["parameters"]["pools"][0] for run in nudged} == {POOL}
     site.works()
     tried = site.until(lambda pool: not pool["is_paused"], "the pool to be half-open")
     assert tried["concurrency_limit"] == 1
