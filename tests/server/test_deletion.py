@@ -186,9 +186,9 @@ async def test_a_deletion_that_was_killed_goes_on_the_next_time_and_what_it_arch
         if writes and place.exists():
             assert fields(place, "is_paused") == (True,)
             assert "being deleted since" in note_of(place)
-        if place.exists():
-            await going(api, place, **ARCHIVE)
-        assert not place.exists()
+        # A second time where the scheduler made runs of the hourly deployment in the moment before it was paused.
+        ends = [await going(api, place, **ARCHIVE) for _ in range(2) if place.exists()]
+        assert not place.exists(), ends
         assert state_of(rest, run) == "Cancelled"
         (archive,) = [each for each in (await read_archives(api)).values() if each.pool == place.name]
         await steps(api, Request("restore", place.name, WHY))
