@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,8 +45,16 @@ def site(
             yield Site(rest, environment)
 
 
-@pytest.fixture(params=VERSIONS)
-def ui(request: pytest.FixtureRequest, browser: "Browser", site: Site) -> Iterator[Ui]:
-    """Each test is about both versions of the UI."""
+@pytest.fixture(params=VERSIONS, scope="session")
+def window(request: pytest.FixtureRequest, browser: "Browser", site: Site) -> Iterator[Ui]:
+    """Each test is about both versions of the UI. What one test has loaded of it, the next need not load again."""
     with opened(browser, site.address, request.param, viewport={"width": 1280, "height": 1600}) as ui:
         yield ui
+
+
+@pytest.fixture
+def ui(window: Ui) -> Iterator[Ui]:
+    """A new page, as nobody has used it before."""
+    with window.page.context.new_page() as page:
+        yield replace(window, page=page)
+        page.evaluate("localStorage.clear()")
