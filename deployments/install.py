@@ -27,6 +27,7 @@ from flows.policy.drift import differences
 from flows.policy.override import OVERRIDES
 from flows.policy.pool_spec import TemplateSpec
 from flows.policy.reconcile.templates import wanted_templates
+from flows.policy.words import counted
 from flows.prefect_api import Api, automations, own
 from flows.prefect_api.circuits import write_overrides
 from flows.prefect_api.paging import Row
@@ -55,7 +56,7 @@ async def deploy(api: Api, terminal: Terminal, wanted: Sequence[WantedDeployment
     before = {each.name: await own.find_deployment(api, each.name) for each in wanted}
     stale = [each for each in wanted if drift(each, before[each.name])]
     if stale:
-        with terminal.working(f"deploying {', '.join(each.name for each in stale)}"):
+        with terminal.working(f"deploying {counted(len(stale), 'deployment')}"):
             await _prefect_deploy(stale)
     ids: dict[str, str] = {}
     for each in wanted:
