@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,7 +27,7 @@ from tests.benchmarks.fleet import SIZES
 from tests.benchmarks.measure import Job, Results, Rounds, Setting, fill, measure_job, median, problems
 from tests.benchmarks.tables import print_cost, print_results, print_verdicts
 from tests.database import POSTGRES, drop_made
-from tests.servers import PREFECT, free_port, prefect_environment, running_server
+from tests.servers import PREFECT, free_port, prefect_environment, start_server, stop
 
 # In this order: those that change the server come last.
 JOBS = {
@@ -41,12 +42,14 @@ BY_ITSELF = (
     "CANCELLATION_CLEANUP", "CLEANUP_RECONCILER", "DB_VACUUM", "FOREMAN", "LATE_RUNS", "PAUSE_EXPIRATIONS",
     "REPOSSESSOR", "SCHEDULER", "TRIGGERS",
 )  # fmt: skip
+# A server that has nothing to do keeps a processor busy for some hundredths of the time.
+IDLE, SETTLED_SECONDS = 0.08, 2.0
 UNDISTURBED = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in BY_ITSELF}
 
 
 @contextmanager
-def filled_server(size: str) -> Iterator[tuple[Setting, Mapping[str, str]]]:
-    """A server with a fleet of that size, for the length of the block."""
+def filled_server(size: str) -> Iterator[tuple[Setting, Mapping[str, str], int]]:
+    """A server with a fleet of that size, for the length of the block, and the id of its process."""
     with tempfile.TemporaryDirectory(prefix="poolkeeper-benchmark-") as directory:
         try:
             environment = prefect_environment(Path(directory), free_port()) | UNDISTURBED
@@ -55,8 +58,11 @@ def filled_server(size: str) -> Iterator[tuple[Setting, Mapping[str, str]]]:
             upgrade = [*PREFECT, "server", "database", "upgrade", "-y"]
             run(upgrade, check=True, env=environment, stdout=DEVNULL)
             fill(setting, environment)
-            with running_server(environment, "--no-ui"):
-                yield setting, environment
+            server = start_server(environment, "--no-ui")
+            try:
+                yield setting, environment, server.pid
+            finally:
+                stop(server)
         finally:
             drop_made()
 
@@ -66,9 +72,24 @@ def between_the_minutes(now: datetime) -> datetime:
     return (now - timedelta(seconds=30)).replace(second=30, microsecond=0)
 
 
+def settle(server: int) -> None:
+    """Wait until the server has done what follows from what was asked before: of deleted runs it deletes the logs."""
+    busy = 1.0
+    while busy > IDLE:
+        before = processor_seconds(server)
+        time.sleep(SETTLED_SECONDS)
+        busy = (processor_seconds(server) - before) / SETTLED_SECONDS
+
+
+def processor_seconds(process: int) -> float:
+    """How long it has kept a processor busy, as Linux tells it."""
+    numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure_size(size: str, jobs: list[Job], rounds: int) -> tuple[dict[str, Rounds], list[str]]:
-    with filled_server(size) as (setting, environment):
-        measured = {job.name: measure_job(job, setting, rounds, environment) for job in jobs}
+    with filled_server(size) as (setting, environment, server):
+        measured = {job.name: measure_job(job, setting, rounds, environment, lambda: settle(server)) for job in jobs}
     return measured, [problem for name, each in measured.items() for problem in problems(name, each)]
 
 

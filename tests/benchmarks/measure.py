@@ -170,13 +170,17 @@ def turns(ways: Sequence[Way], rounds: int) -> Iterator[Way]:
                     yield way
 
 
-def measure_job(job: Job, setting: Setting, rounds: int, environment: Mapping[str, str]) -> Rounds:
-    """Its ways in turn. Poolkeeper's way goes once unmeasured before where it only reads: for a warm server."""
+def measure_job(
+    job: Job, setting: Setting, rounds: int, environment: Mapping[str, str], settle: Callable[[], None]
+) -> Rounds:
+    """Its ways in turn, each when the server has settled. Where the job only reads, Poolkeeper's way goes once before
+    and is not measured, so that the server is warm."""
     measured: Rounds = {way.name: [] for way in job.ways}
     if job.fresh is None:
         measure_in_new_process(job, job.ways[0], setting, environment)
     for way in turns(job.ways, rounds):
         if job.fresh is not None:
+            settle()
             fill(setting, environment, "--fresh", job.fresh.name.lower())
         measured[way.name].append(measure_in_new_process(job, way, setting, environment))
     return measured
