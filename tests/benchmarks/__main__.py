@@ -43,7 +43,7 @@ BY_ITSELF = (
     "REPOSSESSOR", "SCHEDULER", "TRIGGERS",
 )  # fmt: skip
 # A server that has nothing to do keeps a processor busy for some hundredths of the time.
-IDLE, SETTLED_SECONDS = 0.08, 2.0
+IDLE, LOOK_SECONDS, MOST_LOOKS = 0.08, 2.0, 150
 UNDISTURBED = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in BY_ITSELF}
 
 
@@ -74,11 +74,12 @@ def between_the_minutes(now: datetime) -> datetime:
 
 def settle(server: int) -> None:
     """Wait until the server has done what follows from what was asked before: of deleted runs it deletes the logs."""
-    busy = 1.0
-    while busy > IDLE:
+    for _ in range(MOST_LOOKS):
         before = processor_seconds(server)
-        time.sleep(SETTLED_SECONDS)
-        busy = (processor_seconds(server) - before) / SETTLED_SECONDS
+        time.sleep(LOOK_SECONDS)
+        if processor_seconds(server) - before <= IDLE * LOOK_SECONDS:
+            return
+    raise TimeoutError(f"The server is still busy after {MOST_LOOKS * LOOK_SECONDS:.0f} seconds.")
 
 
 def processor_seconds(process: int) -> float:

@@ -102,6 +102,8 @@ def deployments_with_late_runs(size: Size) -> list[int]:
 # Runs that one measurement clears away, and that are there anew for the next one.
 
 FRESH_RUNS = 1_000
+# Those that ended are of so many deployments, as many in each fleet.
+FRESH_DEPLOYMENTS = 200
 FRESH_ENDED_AGO = timedelta(days=40)
 FRESH_LATE_BY = timedelta(days=3)
 

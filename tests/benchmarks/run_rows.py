@@ -10,6 +10,7 @@ from prefect.server.schemas.states import StateType
 
 from tests.benchmarks.fleet import (
     DEPLOYMENTS_PER_FLOW,
+    FRESH_DEPLOYMENTS,
     FRESH_ENDED_AGO,
     FRESH_LATE_BY,
     FRESH_RUNS,
@@ -99,12 +100,12 @@ def fresh_runs(fresh: Fresh, size: Size, now: datetime) -> Iterator[Run]:
     return (FRESH[fresh](number, size, now) for number in range(FRESH_RUNS))
 
 
-def _fresh_ended_run(number: int, size: Size, now: datetime) -> Run:
+def _fresh_ended_run(number: int, _size: Size, now: datetime) -> Run:
     """It ended before all others, and its deployment has enough newer ones for it not to be kept."""
     ended_at = now - FRESH_ENDED_AGO - timedelta(minutes=number)
     started_at = ended_at - timedelta(seconds=60)
     scheduled_at = started_at - timedelta(seconds=10)
-    deployment = number % size.deployments
+    deployment = number % FRESH_DEPLOYMENTS
     return Run(deployment, StateType.COMPLETED, "Completed", scheduled_at, ended_at, started_at, ended_at)
 
 
