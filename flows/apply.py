@@ -1,10 +1,12 @@
 """Show the plan, refuse if it is unsafe, act, show the outcomes, fail if any failed."""
 
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from textwrap import shorten
 
+import anyio
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -25,6 +27,8 @@ from flows.report.markdown import plain, sections, text
 from flows.report.overview import LINK
 
 LONGEST_RUN_NAME = 80
+# The events of runs wait no longer than this.
+TELL_SECONDS = 30.0
 ALL = Approval(is_granted=True, words="")
 # The name of the state of a run whose plan a person has refused.
 REFUSED = "Refused"
@@ -34,6 +38,8 @@ REFUSED = "Refused"
 Act = Callable[[Sequence[Verdict]], Awaitable[Sequence[Outcome]]]
 # The report of a plan with these outcomes; before anything was done there are none.
 Render = Callable[[Sequence[Outcome]], Report]
+# Told what became of a batch.
+Tell = Callable[[Sequence[Outcome]], None]
 # Asks a person, who has the published plan before their eyes. Raises `UnsafePlan` where the answer comes too late.
 Ask = Callable[[Plan], Awaitable[Approval]]
 # Called before each batch with what was done so far and what comes next. Words say why nothing more is to be begun.
@@ -142,6 +148,13 @@ def _refusal(plan: Plan, acting: Acting) -> UnsafePlan | ProtectedTarget | None:
 
 async def _carry_out(plan: Plan, acting: Acting, refusal: Exception | None, approval: Approval) -> list[Outcome]:
     """Every action in its turn. The progress is in the log, a line for each batch of runs."""
+    with _telling() as tell:
+        return await _carry_out_batches(plan, acting, refusal, approval, tell)
+
+
+async def _carry_out_batches(
+    plan: Plan, acting: Acting, refusal: Exception | None, approval: Approval, tell: Tell
+) -> list[Outcome]:
     outcomes: list[Outcome] = []
     everything = isinstance(refusal, ProtectedTarget)
     stop = ""
@@ -158,7 +171,9 @@ async def _carry_out(plan: Plan, acting: Acting, refusal: Exception | None, appr
         if stop:
             outcomes += [Outcome(verdict, Result.SKIPPED, f"left: {stop}", is_left=True) for verdict in batch]
             continue
-        outcomes += await _attempt(batch, acting.act)
+        became = await _attempt(batch, acting.act)
+        outcomes += became
+        tell(became)
         get_run_logger().info("%s of %s actions: %s %s", len(outcomes), len(plan.actions), *_told(batch))
     return outcomes
 
@@ -176,10 +191,37 @@ async def _attempt(batch: Sequence[Verdict], act: Act) -> Sequence[Outcome]:
         # Only its kind: the text of an unforeseen error may hold anything.
         get_run_logger().error("%s %s: %s", *_told(batch), type(problem).__name__)
         return [Outcome(verdict, Result.FAILED, type(problem).__name__) for verdict in batch]
-    for outcome in outcomes:
-        if outcome.result is Result.DONE and outcome.detail not in (ALREADY_GONE, ALREADY_DONE):
-            emit_change(outcome.verdict, outcome.made_id)
     return outcomes
+
+
+@contextmanager
+def _telling() -> Iterator[Tell]:
+    """Emits an event for each change, whatever ends the block.
+
+    Those of runs are many, and a server that writes them down has the next batches wait: they go together, at the end
+    or after a while.
+    """
+    waiting: list[Outcome] = []
+    since = anyio.current_time()
+
+    def emit() -> None:
+        while waiting:
+            outcome = waiting.pop(0)
+            emit_change(outcome.verdict, outcome.made_id)
+
+    def tell(outcomes: Sequence[Outcome]) -> None:
+        nonlocal since
+        here = [each for each in outcomes if each.result is Result.DONE]
+        waiting.extend(each for each in here if each.detail not in (ALREADY_GONE, ALREADY_DONE))
+        now = anyio.current_time()
+        if now - since >= TELL_SECONDS or any(each.verdict.target.kind is not Kind.RUN for each in outcomes):
+            emit()
+            since = now
+
+    try:
+        yield tell
+    finally:
+        emit()
 
 
 def _batches(plan: Plan, alike: Callable[[Verdict], Hashable], most: int | None) -> Iterator[Sequence[Verdict]]:

@@ -18,8 +18,9 @@ from prefect.flows import load_flow_from_entrypoint  # noqa: E402
 
 from tests.api import served  # noqa: E402
 from tests.database import POSTGRES, drop_made  # noqa: E402
+from tests.processes import free_port  # noqa: E402
 from tests.rest import Rest  # noqa: E402
-from tests.servers import free_port, prefect_environment  # noqa: E402
+from tests.servers import PRODUCTION, prefect_environment  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,12 +46,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--postgres", default="", help="a Postgres server for the tests' servers, postgresql://user@host/db"
     )
+    parser.addoption(
+        "--production", action="store_true", help="two API servers, services apart and a Redis for each test's server"
+    )
     parser.addoption("--fault-table", action="store_true", help="write down what faults were tried on what")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if url := config.getoption("--postgres"):
         os.environ[POSTGRES] = url
+    if config.getoption("--production"):
+        if not url:
+            raise pytest.UsageError("--production: several servers share a Postgres database; say --postgres as well.")
+        os.environ[PRODUCTION] = "yes"
 
 
 def pytest_unconfigure() -> None:

@@ -1,10 +1,7 @@
 """Real Prefect servers for tests and benchmarks: on loopback, on a free port, each with a home of its own."""
 
 import os
-import socket
 import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -12,16 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.database import database_url
-
-PREFECT = (sys.executable, "-m", "prefect")
-START_SECONDS = 300
-STOP_SECONDS = 30
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+from tests.processes import PREFECT, answering, stop
+from tests.production import running_apart
 
 
 def prefect_environment(home: Path, port: int) -> dict[str, str]:
@@ -52,27 +41,21 @@ def start_server(environment: Mapping[str, str], *options: str) -> subprocess.Po
     command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port, *options]
     output = subprocess.DEVNULL
     server = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=output)
-    deadline = time.monotonic() + START_SECONDS
-    while not is_healthy(api_url):
-        if server.poll() is not None or time.monotonic() > deadline:
-            stop(server)
-            raise RuntimeError(f"the server at {api_url} did not start")
-        time.sleep(0.2)
+    answering(lambda: is_healthy(api_url), server, f"the server at {api_url}")
     return server
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+# Set to anything, a server is run as in production.
+PRODUCTION = "POOLKEEPER_TESTS_PRODUCTION"
 
 
 @contextmanager
 def running_server(environment: Mapping[str, str], *options: str) -> Iterator[str]:
     """The address of the API of a server that lives for the length of the block."""
+    if PRODUCTION in os.environ:
+        with running_apart(environment, *(option for option in options if option != "--no-services")) as url:
+            yield url
+        return
     server = start_server(environment, *options)
     try:
         yield environment["PREFECT_API_URL"]

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.servers import PREFECT, stop
+from tests.processes import PREFECT, stop
 
 
 @contextmanager

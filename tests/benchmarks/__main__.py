@@ -27,7 +27,8 @@ from tests.benchmarks.fleet import SIZES
 from tests.benchmarks.measure import Job, Results, Rounds, Setting, fill, measure_job, median, problems
 from tests.benchmarks.tables import print_cost, print_results, print_verdicts
 from tests.database import POSTGRES, drop_made
-from tests.servers import PREFECT, free_port, prefect_environment, start_server, stop
+from tests.processes import PREFECT, free_port, stop
+from tests.servers import prefect_environment, start_server
 
 # In this order: those that change the server come last.
 JOBS = {

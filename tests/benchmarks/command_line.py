@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from tests.benchmarks.measure import Measurement, Setting, peak_mb
-from tests.servers import PREFECT
+from tests.processes import PREFECT
 
 # It is really run for so many pools.
 MEASURED_POOLS = 5

@@ -14,9 +14,10 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
+from tests.processes import free_port
 from tests.rest import Rest, Row, unique, wait_for
 from tests.server.test_commands import poolkeeper
-from tests.servers import free_port, prefect_environment, running_server
+from tests.servers import prefect_environment, running_server
 from tests.workers import working
 
 RUNS = 10

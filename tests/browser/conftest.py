@@ -10,9 +10,10 @@ import pytest
 from tests.browser.chromium import VERSIONS, chromium, missing, opened
 from tests.browser.site import Site
 from tests.browser.ui import Ui
+from tests.processes import free_port
 from tests.rest import Rest
 from tests.server.test_commands import poolkeeper
-from tests.servers import free_port, prefect_environment, running_server
+from tests.servers import prefect_environment, running_server
 from tests.workers import working
 
 if TYPE_CHECKING:

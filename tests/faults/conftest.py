@@ -12,9 +12,10 @@ from tests.api import drain, served
 from tests.faults.jobs import World
 from tests.faults.proxy import Proxy
 from tests.faults.table import Tried
+from tests.processes import free_port
 from tests.rest import Rest
 from tests.server.breaker import breaking
-from tests.servers import free_port, prefect_environment
+from tests.servers import prefect_environment
 
 # So many rows are read at once, that lists have several pages.
 PAGE, PAGE_STEPS = 4, (3, 2, 3, 2, 3)

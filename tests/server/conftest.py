@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.api import served
+from tests.processes import free_port
 from tests.rest import Rest
 from tests.server.breaker import Breaker, breaking
 from tests.server.yard import Yard
-from tests.servers import free_port, prefect_environment
+from tests.servers import prefect_environment
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ from prefect import tags
 from flows.prefect_api import Refused, circuits, gates, turning, upkeep
 from flows.prefect_api.bookings import BOOKED
 from tests.api import served
+from tests.processes import free_port
 from tests.rest import Rest, Row, unique, wait_for
 from tests.server.breaker import LONG, ROOT, Breaker, Pool, breaking
-from tests.servers import free_port, prefect_environment
+from tests.servers import prefect_environment
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
 

@@ -11,9 +11,10 @@ from prefect.server.events.schemas.automations import EventTrigger, Posture
 from prefect.server.events.schemas.events import ReceivedEvent
 
 from flows.policy.lease import read_note
+from tests.processes import free_port
 from tests.rest import Rest, Row, wait_for
 from tests.server.test_commands import poolkeeper
-from tests.servers import free_port, prefect_environment, running_server
+from tests.servers import prefect_environment, running_server
 from tests.workers import working
 
 pytestmark = pytest.mark.long

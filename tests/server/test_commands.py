@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tests.processes import free_port
 from tests.rest import Rest, unique, wait_for
-from tests.servers import free_port, prefect_environment, running_server
+from tests.servers import prefect_environment, running_server
 
 POOLKEEPER = str(Path(sys.executable).parent / "poolkeeper")
 INVENTORY = "/deployments/name/pool-inventory/management"

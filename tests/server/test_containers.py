@@ -13,8 +13,9 @@ import pytest
 import yaml
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tests.processes import free_port
 from tests.rest import Rest
-from tests.servers import free_port, prefect_environment, running_server
+from tests.servers import prefect_environment, running_server
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.long

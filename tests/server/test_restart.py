@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import free_port, stop
 from tests.rest import Rest, unique, wait_for
-from tests.servers import free_port, prefect_environment, start_server, stop
+from tests.servers import prefect_environment, start_server
 
 ROOT = Path(__file__).resolve().parents[2]
 POOLS = 60

@@ -24,8 +24,8 @@ from flows.prefect_api import Api, connect
 from flows.prefect_api.stuck_runs import HEARTBEAT, StuckRuns, observe_stuck_runs
 from flows.prefect_api.work_pools import read_pools
 from tests.database import FORMAT, copies, database
+from tests.processes import PREFECT, stop
 from tests.rest import Rest, Row, unique, wait_for
-from tests.servers import PREFECT, stop
 
 pytestmark = pytest.mark.anyio
 HOUR = timedelta(hours=1)
