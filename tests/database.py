@@ -121,9 +121,9 @@ def undeletable(home: Path, run: str) -> Iterator[None]:
     """A run that the database does not let go."""
     with database(home) as connection:
         if connection.is_postgres:
-            connection.execute(
-                "CREATE FUNCTION stays() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$"
-            )
+            # As where another table refers to it.
+            refuses = "BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'foreign_key_violation'; END"
+            connection.execute(f"CREATE FUNCTION stays() RETURNS trigger LANGUAGE plpgsql AS $$ {refuses} $$")
             action = "FOR EACH ROW WHEN (OLD.id = '{}') EXECUTE FUNCTION stays()"
         else:
             action = "WHEN OLD.id = '{}' BEGIN SELECT RAISE(ABORT, 'no'); END"

@@ -130,7 +130,7 @@ async def test_the_backlog_is_dealt_with_before_the_resume(
 
 def made_by_schedule(environment: dict[str, str], ids: list[str]) -> None:
     with database(Path(environment["PREFECT_HOME"])) as connection:
-        connection.executemany("UPDATE flow_run SET auto_scheduled = 1 WHERE id = ?", [(each,) for each in ids])
+        connection.executemany("UPDATE flow_run SET auto_scheduled = ? WHERE id = ?", [(True, each) for each in ids])
 
 
 # --- A pause that ends by itself ----------------------------------------------------------------------------------
