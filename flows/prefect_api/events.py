@@ -1,5 +1,7 @@
 """One event for each change, so that people hang their own notifications on it."""
 
+from uuid import NAMESPACE_URL, UUID, uuid5
+
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
@@ -72,7 +74,18 @@ def emit_change(verdict: Verdict, made_id: str = "") -> None:
         },
         related=related,
         payload={"reason": verdict.reason, **verdict.numbers},
+        id=_own_id(verdict),
     )
+
+
+def _own_id(verdict: Verdict) -> UUID | None:
+    """The same for whoever tells of a deletion, so that Prefect keeps one event of it.
+
+    On Postgres, two runs at once may each hear from the server that it was they who deleted it.
+    """
+    if verdict.verb is not Verb.DELETE:
+        return None
+    return uuid5(NAMESPACE_URL, f"poolkeeper:{verdict.target.kind}:{verdict.target.id}:deleted")
 
 
 def _this_run() -> list[dict[str, str]]:
