@@ -12,6 +12,10 @@ from itertools import cycle
 from tests.processes import PREFECT, answering, free_port, stop
 
 API_SERVERS = 2
+# What it consists of, as commands of Prefect.
+UPGRADE = ("server", "database", "upgrade", "-y")
+API_SERVER = ("server", "start")
+SERVICES = ("server", "services", "start")
 
 
 @contextmanager
@@ -20,9 +24,9 @@ def running_apart(environment: Mapping[str, str], *options: str) -> Iterator[str
     with ExitStack() as stack:
         port = stack.enter_context(_redis())
         shared = dict(environment) | redis_settings(f"redis://127.0.0.1:{port}/0")
-        subprocess.run([*PREFECT, "server", "database", "upgrade", "-y"], check=True, env=shared, capture_output=True)
+        subprocess.run([*PREFECT, *UPGRADE], check=True, env=shared, capture_output=True)
         ports = [stack.enter_context(_api_server(shared, *options)) for _ in range(API_SERVERS)]
-        stack.enter_context(_started([*PREFECT, "server", "services", "start"], shared))
+        stack.enter_context(_started([*PREFECT, *SERVICES], shared))
         url = environment["PREFECT_API_URL"]
         stack.enter_context(_balanced(int(url.removesuffix("/api").rpartition(":")[2]), ports))
         yield url
@@ -65,7 +69,7 @@ def _redis() -> Iterator[int]:
 def _api_server(environment: Mapping[str, str], *options: str) -> Iterator[int]:
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
-    command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-services", *options]
+    command = [*PREFECT, *API_SERVER, "--no-services", "--host", "127.0.0.1", "--port", str(port), *options]
     with _started(command, dict(environment) | {"PREFECT_API_URL": url}) as process:
         answering(lambda: _accepts(port), process, f"the server at {url}")
         yield port

@@ -13,6 +13,7 @@ from flows.policy.forecast import Standing
 from flows.policy.lifecycle.request import Action
 from flows.policy.pool_health import Code
 from flows.policy.pool_spec import PoolSpec, QueueSpec, Spec
+from tests.production import API_SERVER, SERVICES, UPGRADE, redis_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -64,6 +65,16 @@ def test_the_spec_that_it_shows_can_be_read() -> None:
     (pool,) = shown.pools
     written = {field for part in (shown, pool, pool.queues[0]) for field in part.model_fields_set}
     assert written == {*Spec.model_fields, *PoolSpec.model_fields, *QueueSpec.model_fields}
+
+
+def test_the_settings_of_a_server_in_production_are_those_that_the_tests_use() -> None:
+    block = README.split("<!-- production -->", 1)[1].split("```", 2)[1]
+    told = dict(re.findall(r"export (\w+)=(\S+)", block))
+    database = told.pop("PREFECT_API_DATABASE_CONNECTION_URL")
+    assert database.startswith("postgresql+asyncpg://")
+    assert told == redis_settings("redis://host:6379/0")
+    for command in (UPGRADE, (*API_SERVER, "--no-services"), SERVICES):
+        assert f"prefect {' '.join(command)}" in block
 
 
 def test_every_file_it_names_exists() -> None:
