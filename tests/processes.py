@@ -1,14 +1,26 @@
 """Processes that tests start: on free ports, waited for until they answer, stopped."""
 
+import json
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 PREFECT = (sys.executable, "-m", "prefect")
+ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 300
 STOP_SECONDS = 30
+FLOW = """
+import asyncio, json, sys
+sys.path.insert(0, {root!r})
+from prefect.flows import load_flow_from_entrypoint
+flow = load_flow_from_entrypoint({entrypoint!r}, use_placeholder_flow=False)
+state = asyncio.run(flow(**json.loads(sys.argv[1]), return_state=True))
+print(state.type.value, state.name, state.message)
+"""
 
 
 def free_port() -> int:
@@ -25,6 +37,14 @@ def answering(answers: Callable[[], bool], process: subprocess.Popen[bytes], wha
             stop(process)
             raise RuntimeError(f"{what} did not start")
         time.sleep(0.2)
+
+
+def flow_process(entry: str, parameters: Mapping[str, Any], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+    """A flow in a process of its own, which a test may kill; `entry` is the name of its file and of its function."""
+    code = FLOW.format(root=str(ROOT), entrypoint=f"{ROOT}/flows/{entry}.py:{entry}")
+    command = [sys.executable, "-c", code, json.dumps(parameters)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=dict(environment), stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -13,10 +13,11 @@ report told otherwise than it was. Had one not, its test would have failed, and 
 
 - A **lost** answer hits every write that changes something; of the others each hits one write, and each another; some
   hit a read as well.
+- **kill -9** ends the flow's process before it makes a write, each of them that changes something in turn.
 - `reset`, `504`, `slow`, `truncated`, `wrong` and `lost` befall the answer, after the change was made.
 
 ```sh
-.venv/bin/pytest -o addopts=--import-mode=importlib -m long tests/faults --fault-table
+.venv/bin/pytest -m faults -n 0 --fault-table
 ```
 
 """

@@ -1,10 +1,8 @@
 """Work pools whose runs ended long ago, and pool-cleanup to look at them."""
 
-import json
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,18 +13,11 @@ from typing import Any
 from prefect.flows import load_flow_from_entrypoint
 
 from tests.database import FORMAT, copies, database, undeletable
+from tests.processes import flow_process
 from tests.rest import Rest, Row, unique
 
 ROOT = Path(__file__).resolve().parents[2]
 KEEP_NONE = {"keep_last": 0, "keep_latest_failure": False}
-IN_A_PROCESS = """
-import asyncio, json, sys
-sys.path.insert(0, {root!r})
-from prefect.flows import load_flow_from_entrypoint
-flow = load_flow_from_entrypoint({entrypoint!r}, use_placeholder_flow=False)
-state = asyncio.run(flow(**json.loads(sys.argv[1]), return_state=True))
-print(state.type.value, state.name, state.message)
-"""
 
 
 @cache
@@ -101,11 +92,7 @@ class Attic:
 
     def in_a_process(self, parameters: Mapping[str, Any]) -> "subprocess.Popen[str]":
         """The flow in a process of its own, which a test may kill."""
-        entrypoint = str(ROOT / "flows/cleanup.py:cleanup")
-        code = IN_A_PROCESS.format(root=str(ROOT), entrypoint=entrypoint)
-        environment = {**os.environ, **self.environment}
-        command = [sys.executable, "-c", code, json.dumps(parameters)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return flow_process("cleanup", parameters, {**os.environ, **self.environment})
 
     def runs_of_cleanup(self) -> list[Row]:
         """The flow runs that were about this pool, the newest first."""
