@@ -9,30 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flows.policy.facts import TemplateVariable
+from flows.policy.secret_names import SECRET_PLACE, holds_secret, is_literal, is_secret_name
 
-SECRET_NAME = re.compile(
-    r"passw(or)?d|passphrase|secret|token|api[-_]?key|private[-_]?key|access[-_]?key|credential|"
-    r"auth[-_]?(string|key|header)|authorization|connection[-_]?string|(^|[-_])(pass|pwd|dsn|pat)($|[-_])",
-    re.IGNORECASE,
-)
-# Names of places where a secret is kept: a reference, as people should write it.
-SECRET_PLACE = re.compile(r"(refs?|names?|arn|path|file|block|url|uri)$", re.IGNORECASE)
 # Under these keys there are only such references.
 SECRET_PLACES = re.compile(r"(pull|from)[-_]?secrets?$", re.IGNORECASE)
 # A mapping with one of these keys says where a secret is kept.
 REFERENCE_KEYS = frozenset({"valueFrom", "value_from", "secretName", "secret_name", "block_document_id", "$ref"})
-URL_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@", re.IGNORECASE)
-# Filled in later, from a block, a variable or the job's own variables.
-TEMPLATED = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-# What may stand around a templated secret, or instead of one.
-NO_SECRET = re.compile(r"|bearer|basic|token|true|false|yes|no|on|off|none|null", re.IGNORECASE)
-URL = re.compile(r"[a-z][a-z0-9+.-]*://\S*", re.IGNORECASE)
-# `MAX_TOKENS` and `TOKEN_TTL_SECONDS` are named like secrets, but count something.
-NUMBER = re.compile(r"\d+(\.\d+)?")
-COUNTING_NAME = re.compile(
-    r"(^|[-_])(max|min|num|count|limit|ttl|seconds|minutes|hours|days|length|size|expir\w*)($|[-_])", re.IGNORECASE
-)
-
 Place = tuple[str | int, ...]
 
 
@@ -54,7 +36,7 @@ def template_variables(template: Mapping[str, Any]) -> tuple[TemplateVariable, .
         TemplateVariable(
             name=str(name),
             type=_type(schema),
-            shown="set, not shown" if "default" in schema and _is_secret(str(name)) else shown_default(schema),
+            shown="set, not shown" if "default" in schema and is_secret_name(str(name)) else shown_default(schema),
         )
         for name, schema in sorted(_properties(template).items())
         if isinstance(schema, Mapping)
@@ -75,7 +57,7 @@ def _all_secrets(template: Mapping[str, Any]) -> Iterator[tuple[str, Place]]:
     for name, schema in _properties(template).items():
         if isinstance(schema, Mapping) and "default" in schema and not SECRET_PLACES.search(str(name)):
             hidden = schema.get("format") == "password" or schema.get("writeOnly") is True
-            secret = str(name) if hidden or _is_secret(str(name)) else None
+            secret = str(name) if hidden or is_secret_name(str(name)) else None
             place = ("variables", "properties", name, "default")
             yield from _secrets(schema["default"], f"variables.{name}", place, name=secret)
     yield from _secrets(template.get("job_configuration"), "job_configuration", ("job_configuration",), name=None)
@@ -100,21 +82,17 @@ def _type(schema: Mapping[str, Any]) -> str:
     return " or ".join(kind for kind in kinds if kind != "null") or "any"
 
 
-def _is_secret(name: str) -> bool:
-    return SECRET_NAME.search(name) is not None and SECRET_PLACE.search(name) is None
-
-
 def _secrets(value: Any, path: str, place: Place, *, name: str | None) -> Iterator[tuple[str, Place]]:
     """Paths and places of secrets in a value. `name` is the secret's name that the value stands under, if it does."""
     if isinstance(value, str):
-        if URL_WITH_PASSWORD.search(TEMPLATED.sub("", value)) or (name is not None and _is_literal(value, name)):
+        if holds_secret(value) or (name is not None and is_literal(value, name)):
             yield path, place
     elif isinstance(value, Mapping):
         for key, inner, label in _items(value):
             if SECRET_PLACES.search(key):
                 continue
             inherited = None if SECRET_PLACE.search(key) or REFERENCE_KEYS & value.keys() else name
-            own = label if _is_secret(label) else inherited
+            own = label if is_secret_name(label) else inherited
             yield from _secrets(inner, f"{path}.{label}", (*place, key), name=own)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
@@ -126,11 +104,3 @@ def _items(value: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     listed = value.get("name") if "value" in value and isinstance(value.get("name"), str) else None
     for key, inner in value.items():
         yield str(key), inner, listed if listed is not None and key == "value" else str(key)
-
-
-def _is_literal(value: str, name: str) -> bool:
-    """Whether a text under a secret's name is the secret itself, and not what is filled in or what merely counts."""
-    rest = TEMPLATED.sub("", value).strip()
-    if NO_SECRET.fullmatch(rest) or (rest != value.strip() and URL.fullmatch(rest)):
-        return False
-    return not (NUMBER.fullmatch(rest) and COUNTING_NAME.search(name))
