@@ -3,8 +3,10 @@
 from prefect import flow
 from prefect.runtime import deployment
 
+from flows.policy.lease import read_note
 from flows.prefect_api import connect
 from flows.prefect_api.flow_runs import count_runs, in_states
+from flows.prefect_api.work_pools import read_pool
 
 
 @flow(name="demo-steady")
@@ -19,13 +21,17 @@ def steady(rows: int = 1000) -> int:
 
 @flow(name="demo-flaky")
 async def flaky(failures: int = 10) -> int:
-    """Fails until it has failed often enough, so that there is a pool that fails and recovers.
+    """Fails until its work pool has been paused for that, so that there is one that fails and recovers.
 
     Args:
-        failures: How many runs of the deployment fail before the first one works.
+        failures: How many runs of the deployment fail at least before the first one works.
     """
+    runs = {"deployment_id": {"any_": [deployment.get_id()]}}
     async with connect() as api:
-        failed = await count_runs(api, in_states("FAILED") | {"deployment_id": {"any_": [deployment.get_id()]}})
-    if failed < failures:
+        failed, worked = [await count_runs(api, in_states(state) | runs) for state in ("FAILED", "COMPLETED")]
+        # Each deployment of the demo has the name of its work pool.
+        pool = await read_pool(api, str(deployment.get_name()))
+    was_paused = pool is not None and read_note(pool.description) is not None
+    if not worked and (failed < failures or not was_paused):
         raise ConnectionError("the demo's database does not answer, and is not meant to yet")
     return failed

@@ -20,7 +20,8 @@ def test_a_command_that_is_given_a_secret_holds_one(text: str) -> None:
     [
         "run", "", "run --password {{ password }} --user ann", "run --password", "run --password --user ann",
         "run --password $PASSWORD", 'PASSWORD="$PASSWORD" run', "run --max-tokens 100",
-        "run --password-file /run/secret", "run --token-url https://host", "the password is asked for", "run --user ann", "https://host/{{ token }}",
+        "run --password-file /run/secret", "run --token-url https://host", "the password is asked for",
+        "run --user ann", "https://host/{{ token }}",
         "run --token={{ prefect.blocks.secret.x }}",
     ],
 )  # fmt: skip

@@ -130,8 +130,10 @@ def test_shows_a_fleet_with_right_findings(once: str) -> None:
 
 
 def test_pauses_the_pool_of_the_fleet_that_fails(once: str) -> None:
-    # The automation may have been quicker than the run that is started for it.
-    assert re.search(r"✓ pool-auto-pause: 1 work pool; (paused|nothing to do; open): demo-failing", once)
+    # The automation may have been quicker than the run that is started for it, and the pause over by then.
+    (verdict,) = re.findall(r"✓ pool-auto-pause: (.+)", once)
+    turns = "paused|nothing to do; open|resumed on trial|nothing to do; half-open|circuit closed"
+    assert re.search(rf"1 work pool; ({turns}): demo-failing", verdict)
     assert re.search(r"pool-auto-pause +http://127\.0\.0\.1:\d+/artifacts/artifact/[0-9a-f-]{36}", once)
 
 
@@ -202,11 +204,12 @@ def test_the_report_is_there_for_the_ui(again: Up) -> None:
 
 def test_the_keepers_own_page_tells_of_the_demo_and_of_its_next_runs(again: Up) -> None:
     with Rest(again.url()) as rest:
-        page = rest.page("poolkeeper")
+        page = rest.page("poolkeeper").replace("\\", "")
     assert {name for name in DEMO if name in page} == DEMO
     assert "demo-failing" in page.partition("## Done in the last 24 hours")[2]
-    upcoming = page.partition("next runs")[2]
-    assert all(job in upcoming for job in ("pool-inventory", "pool-preview", "pool-auto-pause", "pool-cleanup"))
+    upcoming = page.partition("next runs")[2].partition("## Reports")[0]
+    wanted = ("pool-inventory", "pool-preview", "pool-auto-pause", "pool-cleanup")
+    assert [job for job in wanted if job not in upcoming] == [], upcoming
 
 
 def test_listens_on_loopback_only(again: Up) -> None:

@@ -1,0 +1,53 @@
+"""The process of a flow is killed, as by kill -9, before each of its writes: the next run finishes or undoes."""
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.faults.choice import at_write
+from tests.faults.jobs import JOBS, Case, World, difference
+from tests.faults.proxy import Proxy
+from tests.faults.table import Tried
+from tests.faults.test_faults import LOOKING, clean
+from tests.faults.wire import Request
+from tests.processes import flow_process
+
+pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.usefixtures("short_pages", "dead_at_once")]
+
+ACTING = [job for job in JOBS if job not in LOOKING]
+# The next run, and one more where that found something only half known.
+RUNS_AFTER = 2
+
+
+@pytest.mark.parametrize("job", ACTING)
+async def test_what_a_killed_run_left_is_finished_or_undone(world: World, proxy: Proxy, tried: Tried, job: str) -> None:
+    usual = await clean(world, proxy, job)
+    wrong = []
+    for at, case in zip(usual.changes, await JOBS[job](world, len(usual.changes)), strict=True):
+        assert await asyncio.to_thread(dies_at, proxy, world, case, at), f"{job} made no write {at}"
+        tried.note(job, "kill -9", "KILLED")
+        for _ in range(RUNS_AFTER):
+            # A person who sees that it is done does not ask again.
+            if case.is_by_hand and case.stands() == usual.stands:
+                break
+            state = await case.run()
+        if (stands := case.stands()) != usual.stands:
+            told = f"; the run after it: {state.message}"
+            wrong.append(f"write {at} {usual.writes[at]}: {difference(stands, usual.stands)}{told}")
+    assert not wrong, "\n".join(wrong)
+
+
+def dies_at(proxy: Proxy, world: World, case: Case, at: int) -> bool:
+    """Whether the flow came to that write, in a process of its own that was killed there."""
+    proxy.clear()
+    process = flow_process(case.entry, case.parameters, world.environment | {"PREFECT_API_URL": proxy.url})
+
+    def kill(request: Request) -> None:
+        if request.is_write and request.number == at:
+            process.kill()
+
+    proxy.before, proxy.choose = kill, at_write(at, "500")
+    process.communicate()
+    proxy.clear()
+    return process.returncode == -signal.SIGKILL
