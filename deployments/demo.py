@@ -18,7 +18,7 @@ from deployments.workers import others_online, worker
 from flows.policy.lease import read_note
 from flows.prefect_api import Api
 from flows.prefect_api.circuits import write_overrides
-from flows.prefect_api.flow_runs import count_runs, in_states, late
+from flows.prefect_api.flow_runs import count_runs, in_states, late, of_deployment
 from flows.prefect_api.own import ENDED, create_pool, start_run
 from flows.prefect_api.work_pools import read_pool
 
@@ -108,10 +108,10 @@ async def _pool(api: Api, terminal: Terminal, name: str, wanted: Mapping[str, An
 async def _start_runs(api: Api, deployment_id: str, *, ended: int, overdue: int) -> None:
     """Have at least so many runs that ended or will, and so many that should have started by now."""
     now = await api.server_time()
-    of_deployment = {"deployment_id": {"any_": [deployment_id]}}
-    for _ in range(ended - await count_runs(api, of_deployment | {"start_time": {"is_null_": False}})):
+    runs = of_deployment(deployment_id)
+    for _ in range(ended - await count_runs(api, runs | {"start_time": {"is_null_": False}})):
         await start_run(api, deployment_id)
-    waiting = in_states("SCHEDULED") | of_deployment | {"expected_start_time": {"before_": now.isoformat()}}
+    waiting = in_states("SCHEDULED") | runs | {"expected_start_time": {"before_": now.isoformat()}}
     for number in range(overdue - await count_runs(api, waiting)):
         await start_run(api, deployment_id, scheduled_at=(now - BACKLOG_STEP * (number + 1)).isoformat())
 
@@ -125,9 +125,9 @@ async def _wait_for_runs(
         async def settled() -> bool:
             count = 0
             for name, pool in pools.items():
-                of_deployment = {"deployment_id": {"any_": [ids[name]]}}
-                count += min(pool.get("runs", 0), await count_runs(api, in_states(*ENDED) | of_deployment))
-                count += min(pool.get("backlog", 0), await count_runs(api, late() | of_deployment))
+                runs = of_deployment(ids[name])
+                count += min(pool.get("runs", 0), await count_runs(api, in_states(*ENDED) | runs))
+                count += min(pool.get("backlog", 0), await count_runs(api, late() | runs))
             tell(f"running the demo's flows: {count} of {wanted} have ended or wait in vain")
             return bool(count == wanted)
 

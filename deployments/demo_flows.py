@@ -5,7 +5,7 @@ from prefect.runtime import deployment
 
 from flows.policy.lease import read_note
 from flows.prefect_api import connect
-from flows.prefect_api.flow_runs import count_runs, in_states
+from flows.prefect_api.flow_runs import count_runs, in_states, of_deployment
 from flows.prefect_api.work_pools import read_pool
 
 
@@ -26,7 +26,7 @@ async def flaky(failures: int = 10) -> int:
     Args:
         failures: How many runs of the deployment fail at least before the first one works.
     """
-    runs = {"deployment_id": {"any_": [deployment.get_id()]}}
+    runs = of_deployment(str(deployment.get_id()))
     async with connect() as api:
         failed, worked = [await count_runs(api, in_states(state) | runs) for state in ("FAILED", "COMPLETED")]
         # Each deployment of the demo has the name of its work pool.

@@ -1,12 +1,10 @@
 """Show the plan, refuse if it is unsafe, act, show the outcomes, fail if any failed."""
 
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from textwrap import shorten
 
-import anyio
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -15,11 +13,11 @@ from prefect.states import Completed, Failed
 from flows.overview import bring_overview_up_to_date
 from flows.policy.approval import Approval
 from flows.policy.bad_input import BadInput
-from flows.policy.plan import ALREADY_DONE, ALREADY_GONE, Kind, Outcome, Plan, Result, UnsafePlan, Verdict
+from flows.policy.plan import ALREADY_GONE, Kind, Outcome, Plan, Result, UnsafePlan, Verdict
 from flows.policy.protection import ProtectedTarget, Protection
 from flows.policy.words import one_line
 from flows.prefect_api import Api, ApiProblem, NotFound
-from flows.prefect_api.events import emit_change
+from flows.prefect_api.events import Tell, telling
 from flows.prefect_api.records import publish
 from flows.prefect_api.waiting import AT_ONCE
 from flows.report import Report
@@ -27,8 +25,6 @@ from flows.report.markdown import plain, sections, text
 from flows.report.overview import LINK
 
 LONGEST_RUN_NAME = 80
-# The events of runs wait no longer than this.
-TELL_SECONDS = 30.0
 ALL = Approval(is_granted=True, words="")
 # The name of the state of a run whose plan a person has refused.
 REFUSED = "Refused"
@@ -38,8 +34,6 @@ REFUSED = "Refused"
 Act = Callable[[Sequence[Verdict]], Awaitable[Sequence[Outcome]]]
 # The report of a plan with these outcomes; before anything was done there are none.
 Render = Callable[[Sequence[Outcome]], Report]
-# Told what became of a batch.
-Tell = Callable[[Sequence[Outcome]], None]
 # Asks a person, who has the published plan before their eyes. Raises `UnsafePlan` where the answer comes too late.
 Ask = Callable[[Plan], Awaitable[Approval]]
 # Called before each batch with what was done so far and what comes next. Words say why nothing more is to be begun.
@@ -113,7 +107,8 @@ async def _apply(
     approval = ALL if refusal or acting.ask is None else await _asked(plan, acting.ask)
     if isinstance(approval, UnsafePlan):
         refusal, approval = approval, ALL
-    outcomes = await _carry_out(plan, acting, refusal, approval)
+    with telling() as tell:
+        outcomes = await _carry_out(plan, acting, refusal, approval, tell)
     done = render(outcomes)
     await _publish(api, key, done, published)
     return _end(outcomes, done.verdict, refusal, approval), outcomes
@@ -146,15 +141,10 @@ def _refusal(plan: Plan, acting: Acting) -> UnsafePlan | ProtectedTarget | None:
     return None
 
 
-async def _carry_out(plan: Plan, acting: Acting, refusal: Exception | None, approval: Approval) -> list[Outcome]:
-    """Every action in its turn. The progress is in the log, a line for each batch of runs."""
-    with _telling() as tell:
-        return await _carry_out_batches(plan, acting, refusal, approval, tell)
-
-
-async def _carry_out_batches(
+async def _carry_out(
     plan: Plan, acting: Acting, refusal: Exception | None, approval: Approval, tell: Tell
 ) -> list[Outcome]:
+    """Every action in its turn. The progress is in the log, a line for each batch of runs."""
     outcomes: list[Outcome] = []
     everything = isinstance(refusal, ProtectedTarget)
     stop = ""
@@ -192,36 +182,6 @@ async def _attempt(batch: Sequence[Verdict], act: Act) -> Sequence[Outcome]:
         get_run_logger().error("%s %s: %s", *_told(batch), type(problem).__name__)
         return [Outcome(verdict, Result.FAILED, type(problem).__name__) for verdict in batch]
     return outcomes
-
-
-@contextmanager
-def _telling() -> Iterator[Tell]:
-    """Emits an event for each change, whatever ends the block.
-
-    Those of runs are many, and a server that writes them down has the next batches wait: they go together, at the end
-    or after a while.
-    """
-    waiting: list[Outcome] = []
-    since = anyio.current_time()
-
-    def emit() -> None:
-        while waiting:
-            outcome = waiting.pop(0)
-            emit_change(outcome.verdict, outcome.made_id)
-
-    def tell(outcomes: Sequence[Outcome]) -> None:
-        nonlocal since
-        here = [each for each in outcomes if each.result is Result.DONE]
-        waiting.extend(each for each in here if each.detail not in (ALREADY_GONE, ALREADY_DONE))
-        now = anyio.current_time()
-        if now - since >= TELL_SECONDS or any(each.verdict.target.kind is not Kind.RUN for each in outcomes):
-            emit()
-            since = now
-
-    try:
-        yield tell
-    finally:
-        emit()
 
 
 def _batches(plan: Plan, alike: Callable[[Verdict], Hashable], most: int | None) -> Iterator[Sequence[Verdict]]:

@@ -5,11 +5,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 PREFECT = (sys.executable, "-m", "prefect")
+SERVER = ("server", "start")
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 300
 STOP_SECONDS = 30
@@ -27,6 +31,39 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def start(command: Sequence[str], environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """A process that nobody listens to, in this environment or in that of the tests."""
+    output = subprocess.DEVNULL
+    return subprocess.Popen(command, env=environment and dict(environment), stdout=output, stderr=output)
+
+
+@contextmanager
+def started(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Such a process for the length of the block."""
+    process = start(command, environment)
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+def is_healthy(api_url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{api_url}/health", timeout=5) as response:  # noqa: S310 - our own address
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def start_server(environment: Mapping[str, str], *options: str) -> subprocess.Popen[bytes]:
+    """A server that answers; stop it with `stop`."""
+    api_url = environment["PREFECT_API_URL"]
+    port = api_url.removesuffix("/api").rpartition(":")[2]
+    server = start([*PREFECT, *SERVER, "--host", "127.0.0.1", "--port", port, *options], environment)
+    answering(lambda: is_healthy(api_url), server, f"the server at {api_url}")
+    return server
 
 
 def answering(answers: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import cycle
 
-from tests.processes import PREFECT, answering, free_port, stop
+from tests.processes import PREFECT, answering, free_port, start_server, started, stop
 
 API_SERVERS = 2
 # What it consists of, as commands of Prefect.
 UPGRADE = ("server", "database", "upgrade", "-y")
-API_SERVER = ("server", "start")
 SERVICES = ("server", "services", "start")
 
 
@@ -26,7 +25,7 @@ def running_apart(environment: Mapping[str, str], *options: str) -> Iterator[str
         shared = dict(environment) | redis_settings(f"redis://127.0.0.1:{port}/0")
         subprocess.run([*PREFECT, *UPGRADE], check=True, env=shared, capture_output=True)
         ports = [stack.enter_context(_api_server(shared, *options)) for _ in range(API_SERVERS)]
-        stack.enter_context(_started([*PREFECT, *SERVICES], shared))
+        stack.enter_context(started([*PREFECT, *SERVICES], shared))
         url = environment["PREFECT_API_URL"]
         stack.enter_context(_balanced(int(url.removesuffix("/api").rpartition(":")[2]), ports))
         yield url
@@ -45,22 +44,12 @@ def redis_settings(url: str) -> dict[str, str]:
 
 
 @contextmanager
-def _started(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    output = subprocess.DEVNULL
-    process = subprocess.Popen(command, env=environment and dict(environment), stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        stop(process)
-
-
-@contextmanager
 def _redis() -> Iterator[int]:
     """The port of a Redis of its own, which keeps nothing."""
     program, port = shutil.which("redis-server"), free_port()
     if program is None:
         raise RuntimeError("There is no program 'redis-server': apt-get install redis-server.")
-    with _started([program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]) as process:
+    with started([program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]) as process:
         answering(lambda: _accepts(port), process, "Redis")
         yield port
 
@@ -68,11 +57,12 @@ def _redis() -> Iterator[int]:
 @contextmanager
 def _api_server(environment: Mapping[str, str], *options: str) -> Iterator[int]:
     port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    command = [*PREFECT, *API_SERVER, "--no-services", "--host", "127.0.0.1", "--port", str(port), *options]
-    with _started(command, dict(environment) | {"PREFECT_API_URL": url}) as process:
-        answering(lambda: _accepts(port), process, f"the server at {url}")
+    url = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    server = start_server(dict(environment) | url, "--no-services", *options)
+    try:
         yield port
+    finally:
+        stop(server)
 
 
 def _accepts(port: int) -> bool:

@@ -106,6 +106,15 @@ class Rest(httpx.Client):
             if len(page) < 200:
                 return rows
 
+    def events(self, **query: Any) -> list[Row]:
+        """All that there are of these, however many."""
+        page = self.ask("/events/filter", filter=query, limit=50)
+        found = list(page["events"])
+        while page["next_page"]:
+            page = self.read(page["next_page"])
+            found += page["events"]
+        return found
+
     @staticmethod
     def _json(answer: httpx.Response) -> Any:
         assert answer.is_success, f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text}"

@@ -1,15 +1,12 @@
 """Real Prefect servers for tests and benchmarks: on loopback, on a free port, each with a home of its own."""
 
 import os
-import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.database import database_url
-from tests.processes import PREFECT, answering, stop
+from tests.processes import start_server, stop
 from tests.production import running_apart
 
 
@@ -24,25 +21,6 @@ def prefect_environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_API_DATABASE_CONNECTION_URL": database_url(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
-
-
-def is_healthy(api_url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{api_url}/health", timeout=5) as response:  # noqa: S310 - our own address
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def start_server(environment: Mapping[str, str], *options: str) -> subprocess.Popen[bytes]:
-    """A server that answers; stop it with `stop`."""
-    api_url = environment["PREFECT_API_URL"]
-    port = api_url.removesuffix("/api").rpartition(":")[2]
-    command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port, *options]
-    output = subprocess.DEVNULL
-    server = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=output)
-    answering(lambda: is_healthy(api_url), server, f"the server at {api_url}")
-    return server
 
 
 # Set to anything, a server is run as in production.

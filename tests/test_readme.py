@@ -13,7 +13,8 @@ from flows.policy.forecast import Standing
 from flows.policy.lifecycle.request import Action
 from flows.policy.pool_health import Code
 from flows.policy.pool_spec import PoolSpec, QueueSpec, Spec
-from tests.production import API_SERVER, SERVICES, UPGRADE, redis_settings
+from tests.processes import SERVER
+from tests.production import SERVICES, UPGRADE, redis_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -73,7 +74,7 @@ def test_the_settings_of_a_server_in_production_are_those_that_the_tests_use() -
     database = told.pop("PREFECT_API_DATABASE_CONNECTION_URL")
     assert database.startswith("postgresql+asyncpg://")
     assert told == redis_settings("redis://host:6379/0")
-    for command in (UPGRADE, (*API_SERVER, "--no-services"), SERVICES):
+    for command in (UPGRADE, (*SERVER, "--no-services"), SERVICES):
         assert f"prefect {' '.join(command)}" in block
 
 

@@ -1,6 +1,6 @@
 """When it is worth another look sooner than the sweep's: a pause is to end, or too few runs have ended to judge."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flows.policy.circuit import Circuit, Phase
@@ -54,10 +54,10 @@ def next_look(decided: Decided, now: datetime, *, is_sweep: bool) -> Look | None
 
 def _look_at_its_end(circuit: Circuit, now: datetime) -> Look | None:
     """Whoever began the pause may have died before this was booked, and what was booked may have come too early."""
-    look = first_look(circuit)
-    if look is None or circuit.until is None or circuit.until <= now:
+    if circuit.until is None or circuit.until <= now:
         return None
-    return replace(look, key=f"{look.key} again") if circuit.until - now < LOOK_AGAIN else look
+    is_early = circuit.until - now < LOOK_AGAIN
+    return Look(circuit.until + TOLD_LATE, f"{circuit.tag} again" if is_early else circuit.tag)
 
 
 def _looks_failing(decided: Decided, now: datetime) -> bool:

@@ -1,11 +1,20 @@
 """One event for each change, so that people hang their own notifications on it."""
 
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+import anyio
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from flows.policy.plan import Kind, Verb, Verdict
+from flows.policy.plan import ALREADY_DONE, ALREADY_GONE, Kind, Outcome, Result, Verb, Verdict
+
+# The events of runs wait no longer than this.
+TELL_SECONDS = 30.0
+# Told what became of a batch.
+Tell = Callable[[Sequence[Outcome]], None]
 
 RESOURCES = {
     Kind.POOL: "prefect.work-pool",
@@ -49,6 +58,36 @@ def emit_drift(pool: str, pool_id: str | None, words: str) -> None:
         related=_this_run(),
         payload={"reason": words},
     )
+
+
+@contextmanager
+def telling() -> Iterator[Tell]:
+    """Emits an event for each change, whatever ends the block.
+
+    Those of runs are many, and a server that writes them down has the next batches wait: they go together, at the end
+    or after a while.
+    """
+    waiting: deque[Outcome] = deque()
+    since = anyio.current_time()
+
+    def emit() -> None:
+        while waiting:
+            outcome = waiting.popleft()
+            emit_change(outcome.verdict, outcome.made_id)
+
+    def tell(outcomes: Sequence[Outcome]) -> None:
+        nonlocal since
+        done = [each for each in outcomes if each.result is Result.DONE]
+        waiting.extend(each for each in done if each.detail not in (ALREADY_GONE, ALREADY_DONE))
+        now = anyio.current_time()
+        if now - since >= TELL_SECONDS or any(each.verdict.target.kind is not Kind.RUN for each in outcomes):
+            emit()
+            since = now
+
+    try:
+        yield tell
+    finally:
+        emit()
 
 
 def emit_change(verdict: Verdict, made_id: str = "") -> None:

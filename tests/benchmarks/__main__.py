@@ -27,8 +27,9 @@ from tests.benchmarks.fleet import SIZES
 from tests.benchmarks.measure import Job, Results, Rounds, Setting, fill, measure_job, median, problems
 from tests.benchmarks.tables import print_cost, print_results, print_verdicts
 from tests.database import POSTGRES, drop_made
-from tests.processes import PREFECT, free_port, stop
-from tests.servers import prefect_environment, start_server
+from tests.processes import PREFECT, free_port, start_server, stop
+from tests.production import UPGRADE
+from tests.servers import prefect_environment
 
 # In this order: those that change the server come last.
 JOBS = {
@@ -56,8 +57,7 @@ def filled_server(size: str) -> Iterator[tuple[Setting, Mapping[str, str], int]]
             environment = prefect_environment(Path(directory), free_port()) | UNDISTURBED
             url = environment["PREFECT_API_DATABASE_CONNECTION_URL"]
             setting = Setting(size, between_the_minutes(datetime.now(UTC)).isoformat(), url, directory)
-            upgrade = [*PREFECT, "server", "database", "upgrade", "-y"]
-            run(upgrade, check=True, env=environment, stdout=DEVNULL)
+            run([*PREFECT, *UPGRADE], check=True, env=environment, stdout=DEVNULL)
             fill(setting, environment)
             server = start_server(environment, "--no-ui")
             try:

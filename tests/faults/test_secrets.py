@@ -1,6 +1,5 @@
 """A secret in every place where one can be, looked for in every byte that the flows and commands write."""
 
-import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import pytest
 
 from tests.processes import flow_process, free_port
 from tests.rest import Rest, wait_for
+from tests.server.breaker import UNLIMITED
 from tests.server.test_commands import poolkeeper
 from tests.servers import prefect_environment, running_server
 
@@ -18,7 +18,6 @@ pytestmark = pytest.mark.faults
 
 CANARY = "c4n4ry"
 SECONDS_FOR_A_FLOW = 120
-NO_LIMIT = {"max_actions": 1000, "max_share": 1.0}
 TEMPLATE = {
     "job_configuration": {"command": f"run --password {CANARY}", "env": "{{ env }}", "headers": {"token": CANARY}},
     "variables": {
@@ -75,10 +74,9 @@ class Vault:
 def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
     environment = prefect_environment(tmp_path_factory.mktemp("vault"), free_port())
     password = f"admin:{CANARY}"
-    token = base64.b64encode(password.encode()).decode()
     with running_server(environment | {"PREFECT_SERVER_API_AUTH_STRING": password}) as url:
         known = environment | {"PREFECT_API_AUTH_STRING": password}
-        with Rest(url, headers={"Authorization": f"Basic {token}"}) as rest:
+        with Rest(url, auth=("admin", CANARY)) as rest:
             yield Vault(rest, known, tmp_path_factory.mktemp("spec"))
 
 
@@ -89,21 +87,19 @@ def test_no_secret_is_in_anything_that_is_written(vault: Vault) -> None:
     spec = vault.spec("watched")
     vault.run("inventory")
     vault.run("preview", calendar=True)
-    vault.run("auto_pause", pools=pools, dry_run=False, limit=NO_LIMIT)
+    vault.run("auto_pause", pools=pools, dry_run=False, limit=UNLIMITED)
     retention = {"finished_days": 0.0, "late_hours": 0.0, "keep_last": 0, "keep_latest_failure": False}
-    vault.run("cleanup", pools=pools, retention=retention, dry_run=False, limit=NO_LIMIT)
+    vault.run("cleanup", pools=pools, retention=retention, dry_run=False, limit=UNLIMITED)
     vault.run("reconcile", spec=spec, dry_run=True)
-    vault.run("reconcile", spec=spec, dry_run=False, limit=NO_LIMIT)
+    vault.run("reconcile", spec=spec, dry_run=False, limit=UNLIMITED)
     vault.run("reconcile", export=True)
     deleting = {"archive_deployments": True, "cancel_runs": True}
     vault.run("lifecycle", action="delete", pool="going", delete=deleting, **BY_HAND)
     vault.run("lifecycle", action="restore", pool="going", **BY_HAND)
     vault.command("export")
 
-    assert [
-        f"{what}: {line}" for what, text in vault.printed.items() for line in text.splitlines() if CANARY in line
-    ] == []
-    assert [what for what, text in vault.printed.items() if "Traceback" in text] == []
+    assert lines_with(CANARY, vault) == []
+    assert lines_with("Traceback", vault) == []
     assert found_in(written(vault)) == []
 
 
@@ -119,11 +115,6 @@ def written(vault: Vault) -> dict[str, list[Any]]:
     wait_for(lambda: rest.ask("/events/filter", filter=events)["events"], what="the events")
     # Runs that belong to no deployment are those of the flows; the others' parameters are their owners'.
     ours = {"deployment_id": {"is_null_": True}}
-    page = rest.ask("/events/filter", filter={}, limit=50)
-    every_event = list(page["events"])
-    while page["next_page"]:
-        page = rest.get(page["next_page"]).json()
-        every_event += page["events"]
     return {
         "artifacts": rest.everything("/artifacts/filter"),
         "logs": rest.everything("/logs/filter"),
@@ -132,7 +123,7 @@ def written(vault: Vault) -> dict[str, list[Any]]:
         "variables": rest.everything("/variables/filter"),
         "automations": rest.everything("/automations/filter"),
         "blocks": rest.everything("/block_documents/filter"),
-        "events": [each for each in every_event if not theirs(each)],
+        "events": [each for each in rest.events() if not theirs(each)],
     }
 
 

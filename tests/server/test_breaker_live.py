@@ -70,15 +70,19 @@ class Site:
             raise AssertionError(f"{problem}\n{self.pool()['description']}\n{self.story()}") from problem
 
     def looks(self) -> list[Row]:
-        ours = {"deployment_id": {"any_": [self.auto_pause["id"]]}}
-        return self.rest.everything("/flow_runs/filter", sort="EXPECTED_START_TIME_ASC", flow_runs=ours)
+        return self.runs(self.auto_pause)
+
+    def runs(self, deployment: Row) -> list[Row]:
+        its = {"deployment_id": {"any_": [deployment["id"]]}}
+        return self.rest.everything("/flow_runs/filter", sort="EXPECTED_START_TIME_ASC", flow_runs=its)
 
     def story(self) -> str:
         """What became of each run, for whoever reads why a test failed."""
-        load = {"deployment_id": {"any_": [self.load["id"]]}}
-        runs = self.looks() + self.rest.everything("/flow_runs/filter", sort="EXPECTED_START_TIME_ASC", flow_runs=load)
         fields = "name", "state_name", "expected_start_time", "start_time", "end_time"
-        return "\n".join(f"{[run[field] for field in fields]} {run['state']['message']}" for run in runs)
+        return "\n".join(
+            f"{[run[field] for field in fields]} {run['state']['message']}"
+            for run in self.looks() + self.runs(self.load)
+        )
 
 
 def lease(pool: Row) -> str:

@@ -187,12 +187,7 @@ async def test_two_at_once_fail_nothing_and_tell_of_each_run_once(attic: Attic) 
 
     def told() -> list[str]:
         query = {"event": {"name": ["poolkeeper.run.deleted"]}, "related": {"id": [f"prefect.work-pool.{attic.pool}"]}}
-        page = attic.rest.ask("/events/filter", filter=query, limit=50)
-        events = list(page["events"])
-        while page["next_page"]:
-            page = attic.rest.get(page["next_page"]).json()
-            events += page["events"]
-        return [event["resource"]["prefect.resource.id"] for event in events]
+        return [event["resource"]["prefect.resource.id"] for event in attic.rest.events(**query)]
 
     wait_for(lambda: len(set(told())) == len(ids), what="an event for each run")
     assert len(told()) == len(ids)

@@ -1,6 +1,5 @@
 """`poolkeeper deploy` and `doctor` as a person runs them, on servers that are well and servers that are not."""
 
-import base64
 import json
 import subprocess
 import sys
@@ -227,8 +226,7 @@ def test_wrong_credentials_are_one_clear_message(
     assert "does not accept the credentials (401)" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert "c4n4ry" not in done.stdout + done.stderr
-    token = base64.b64encode(b"admin:open-sesame").decode()
-    with Rest(guarded["PREFECT_API_URL"], headers={"Authorization": f"Basic {token}"}) as rest:
+    with Rest(guarded["PREFECT_API_URL"], auth=("admin", "open-sesame")) as rest:
         assert rest.ask("/work_pools/filter") == []
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import free_port, stop
+from tests.processes import free_port, start_server, stop
 from tests.rest import Rest, unique, wait_for
-from tests.servers import prefect_environment, start_server
+from tests.servers import prefect_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 POOLS = 60
