@@ -133,7 +133,11 @@ def test_pauses_the_pool_of_the_fleet_that_fails(once: str) -> None:
     # The automation may have been quicker than the run that is started for it, and the pause over by then.
     (verdict,) = re.findall(r"✓ pool-auto-pause: (.+)", once)
     turns = "paused|nothing to do; open|resumed on trial|nothing to do; half-open|circuit closed"
-    assert re.search(rf"1 work pool; ({turns}): demo-failing", verdict)
+    if verdict == "1 work pool; 1 skipped":
+        # Its run is at it in this very moment.
+        assert re.search(r"^demo-failing .* paused\b", once, re.MULTILINE)
+    else:
+        assert re.search(rf"1 work pool; ({turns}): demo-failing", verdict)
     assert re.search(r"pool-auto-pause +http://127\.0\.0\.1:\d+/artifacts/artifact/[0-9a-f-]{36}", once)
 
 
