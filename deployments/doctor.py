@@ -12,7 +12,7 @@ from flows.policy.cleanup.stuck_runs import decide_stuck_runs
 from flows.policy.drift import differences
 from flows.policy.facts import PoolFacts
 from flows.policy.fleet import PoolState
-from flows.policy.keeper_health import InstalledFacts, KeeperFacts, check_keeper
+from flows.policy.keeper_health import MISSED_AFTER, InstalledFacts, KeeperFacts, check_keeper
 from flows.policy.plan import Verb
 from flows.policy.protection import Protection
 from flows.policy.selection import select_pools
@@ -54,6 +54,7 @@ async def _observe_keeper(api: Api) -> KeeperFacts:
         scheduled_runs=await _count_scheduled(api, scheduling) if scheduling else 0,
         now=now,
         lost_runs=await _observe_lost(api, pool.pool, now) if pool else (),
+        missed_runs=await _count_missed(api, [row["id"] for row in rows.values() if row], now),
     )
 
 
@@ -99,6 +100,15 @@ async def _count_scheduled(api: Api, deployment_ids: list[str]) -> int:
         "expected_start_time": {"after_": now.isoformat()},
     }
     return await until(lambda: count_runs(api, runs), seconds=SECONDS_FOR_THE_SCHEDULER)
+
+
+async def _count_missed(api: Api, deployment_ids: list[str], now: datetime) -> int:
+    """Runs of these deployments that should have started long ago. Of no deployment at all there are none."""
+    runs = in_states("SCHEDULED") | {
+        "deployment_id": {"any_": deployment_ids},
+        "expected_start_time": {"before_": (now - MISSED_AFTER).isoformat()},
+    }
+    return await count_runs(api, runs)
 
 
 def _active_schedules(row: Row) -> int:

@@ -1,8 +1,11 @@
 """Real Prefect servers for tests and benchmarks: on loopback, on a free port, each with a home of its own."""
 
 import os
+import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.database import database_url
@@ -39,3 +42,37 @@ def running_server(environment: Mapping[str, str], *options: str) -> Iterator[st
         yield environment["PREFECT_API_URL"]
     finally:
         stop(server)
+
+
+@dataclass
+class Mortal:
+    """A server that may be killed, and comes back with what it had written down."""
+
+    environment: Mapping[str, str]
+    process: subprocess.Popen[bytes]
+    _coming: threading.Thread | None = None
+
+    def dies(self) -> None:
+        """At once; it comes back by itself."""
+        self.process.kill()
+        self.process.wait()
+        self._coming = threading.Thread(target=self._comes_back)
+        self._coming.start()
+
+    def is_back(self) -> None:
+        """Wait for it."""
+        if self._coming is not None:
+            self._coming.join()
+
+    def _comes_back(self) -> None:
+        self.process = start_server(self.environment)
+
+
+@contextmanager
+def mortal_server(environment: Mapping[str, str]) -> Iterator[Mortal]:
+    mortal = Mortal(environment, start_server(environment))
+    try:
+        yield mortal
+    finally:
+        mortal.is_back()
+        stop(mortal.process)

@@ -179,8 +179,14 @@ def test_every_automation_runs_a_deployment_that_exists_and_none_its_own_pool() 
         trigger = json.dumps(wanted.body["trigger"])
         # What the keeper's own runs could set off, they must be kept out of; a switch that waits for them is meant to,
         # and what only tells people starts nothing.
-        starts_nothing = wanted.block is not None and not any(wanted.deployments)
+        starts_nothing = not any(wanted.deployments)
         assert f"!{management_pool()}" in trigger or wanted.body["trigger"]["posture"] == "Proactive" or starts_nothing
+
+
+def test_whatever_the_keeper_runs_is_ended_when_it_is_stranded() -> None:
+    (wanted,) = [each for each in wanted_automations() if "stranded" in each.name]
+    flows = {deployed.name.partition("/")[0] for deployed in wanted_deployments()}
+    assert set(wanted.body["trigger"]["match_related"]["prefect.resource.name"]) == flows
 
 
 def test_auto_pause_is_deployed_enforcing_with_one_switch_for_both_ways_in(monkeypatch: pytest.MonkeyPatch) -> None:

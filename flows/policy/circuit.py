@@ -85,7 +85,9 @@ class Gate:
 
     `is_taken_over` tells that a person paused it anew after the keeper had paused it, `is_limit_theirs` that a person
     set the limit last. `resumed_at` is when a person ended the keeper's pause, `touched_at` when anything of it was
-    last set. `known_tags` are those of notes that it had. Deployments have neither limit nor `touched_at` here.
+    last set. `known_tags` are those of notes that it had. `is_late` tells that its note, with all that came with it,
+    was written after the present phase had begun: by an earlier turn, which the server carried out late. Deployments
+    have neither limit nor `touched_at` here.
     """
 
     target: Target
@@ -97,6 +99,7 @@ class Gate:
     resumed_at: datetime | None = None
     known_tags: frozenset[str] = frozenset()
     touched_at: datetime | None = None
+    is_late: bool = False
 
     @property
     def note(self) -> Note | None:

@@ -9,6 +9,8 @@ from flows.policy.words import counted, some_of
 
 # A worker claims a run and starts it within seconds. One that waits this long was left behind by a worker that died.
 STRANDED_AFTER = timedelta(minutes=5)
+# Of a worker that is busy, a run waits no longer than the next one of the quickest schedule.
+MISSED_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class InstalledFacts:
 class KeeperFacts:
     """The keeper's own things on a server. `scheduled_runs` are the future ones of its deployments with schedules.
 
-    `lost_runs` are the names of own runs that nobody works on any more.
+    `lost_runs` are the names of own runs that nobody works on any more, `missed_runs` counts those that should have
+    started `MISSED_AFTER` ago.
     """
 
     pool_name: str
@@ -36,13 +39,14 @@ class KeeperFacts:
     scheduled_runs: int
     now: datetime
     lost_runs: tuple[str, ...] = ()
+    missed_runs: int = 0
 
 
 def check_keeper(facts: KeeperFacts) -> tuple[Check, ...]:
     """Is what was deployed there, current, and able to run?"""
     deployments = [_installed("deployment", each) for each in facts.deployments]
     automations = [_installed("automation", each) for each in facts.automations]
-    return (*_pool(facts), *deployments, _scheduler(facts), *automations, _stranded(facts))
+    return (*_pool(facts), *deployments, _scheduler(facts), _missed(facts), *automations, _stranded(facts))
 
 
 def _pool(facts: KeeperFacts) -> list[Check]:
@@ -89,6 +93,17 @@ def _scheduler(facts: KeeperFacts) -> Check:
     )
 
 
+def _missed(facts: KeeperFacts) -> Check:
+    if not facts.missed_runs:
+        return Check("schedules", "no run is overdue")
+    return Check(
+        "schedules",
+        f"{counted(facts.missed_runs, 'run')} should have started and did not",
+        f"See that work pool {facts.pool_name} and its work queues are neither paused nor limited to 0, and that a "
+        "worker asks for their runs. These start by themselves then; what nobody needs any more, cancel in the UI.",
+    )
+
+
 def _stranded(facts: KeeperFacts) -> Check:
     active = facts.pool.active if facts.pool else ()
     waiting = [run.name for run in active if run.state_type == "PENDING" and facts.now - run.since > STRANDED_AFTER]
@@ -97,4 +112,9 @@ def _stranded(facts: KeeperFacts) -> Check:
         return Check("own runs", "none stranded")
     found = [f"{counted(len(waiting), 'run')} stranded in Pending: {some_of(waiting)}"] if waiting else []
     found += [f"{counted(len(lost), 'run')} that nobody works on any more: {some_of(lost)}"] if lost else []
-    return Check("own runs", "; ".join(found), "They never end and hold slots: cancel them in the UI.")
+    return Check(
+        "own runs",
+        "; ".join(found),
+        "They hold slots. The automation for stranded runs ends each 15 minutes after its last sign "
+        "of life; where it was not there yet, cancel them in the UI.",
+    )

@@ -29,7 +29,7 @@ def settle(kept: Sequence[Circuit], gate: Gate, now: datetime) -> Settled:
         return Settled(_adopt(gate, now))
     last, earlier = by_step[steps[-1]], steps[:-1]
     if last.applied:
-        return Settled(last, outdated=tuple(earlier))
+        return Settled((_overtaken(last, gate, now) if gate.is_late else None) or last, outdated=tuple(earlier))
     if _took_effect(last, by_step[earlier[-1]] if earlier else None, gate):
         return Settled(last.model_copy(update={"applied": True}), is_repaired=True, outdated=tuple(earlier))
     if not earlier:
@@ -58,6 +58,22 @@ def _adopt(gate: Gate, now: datetime) -> Circuit | None:
         probe_limit=gate.limit if note.former_limit else None,
         applied=True,
     )
+
+
+def _overtaken(last: Circuit, gate: Gate, now: datetime) -> Circuit | None:
+    """What the write of an earlier turn, which the server carried out late, has made of it; None where nothing.
+
+    A pause is over, and a trial goes on: nothing stays paused, and no limit is lost, because a server was slow.
+    """
+    if gate.is_paused and last.phase is Phase.HALF_OPEN:
+        return last.model_copy(update={"phase": Phase.OPEN, "until": now})
+    if gate.is_paused and last.phase is Phase.OPEN:
+        return None
+    noted = _adopt(gate, now)
+    if noted is None or gate.is_paused is not (noted.phase is Phase.OPEN):
+        return None
+    kept = {"step": max(noted.step, last.step), "reason": last.reason, "story": last.story}
+    return noted.model_copy(update=kept)
 
 
 def _took_effect(last: Circuit, before: Circuit | None, gate: Gate) -> bool:

@@ -42,7 +42,7 @@ def pause(case: Case, rules: Rules, reason: str, *, forced: bool = False) -> Tur
 
 def try_again(case: Case, circuit: Circuit, rules: Rules) -> Turn:
     """Half-open: resumed at the probe limit, or at the pool's own where that is lower."""
-    limit, probe = case.gate.limit, None
+    limit, probe = limit_back(case).get("concurrency_limit", case.gate.limit), None
     if case.gate.target.kind is Kind.POOL:
         probe = min(rules.recovery.probe_limit, rules.recovery.probe_limit if limit is None else limit)
     runs = counted(rules.recovery.probe_runs, "run")

@@ -36,7 +36,14 @@ from flows.prefect_api.failures import (
 from flows.prefect_api.flow_runs import of_deployment
 from flows.prefect_api.gates import deployment_gates, pool_gate
 from flows.prefect_api.keeper import read_keeper
-from flows.prefect_api.touches import EVENTS_TAKE, is_limit_theirs, is_paused_anew, known_tags, resumed_at
+from flows.prefect_api.touches import (
+    EVENTS_TAKE,
+    is_limit_theirs,
+    is_paused_anew,
+    is_written_late,
+    known_tags,
+    resumed_at,
+)
 from flows.prefect_api.waiting import read_waiting
 from flows.prefect_api.work_pools import read_pools
 
@@ -179,6 +186,10 @@ class _Look:
         own = self.memory.of(gate.target)
         circuits = list(kept) or [each for each in [settle([], gate, self.question.rules.now).circuit] if each]
         last = circuits[-1]
+        if kept and last.applied and gate.note is not None and gate.note.tag != last.tag:
+            await self._events_told(gate)
+            late = is_written_late(self.api, gate.target, gate.note, last.since, is_paused=gate.is_paused)
+            gate = replace(gate, is_late=await late)
         if last.phase is Phase.CLOSED and last.applied:
             return gate
         if own and gate.touched_at is not None and gate.touched_at > own[-1].kept_at:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from flows.policy.lease import read_note
-from flows.policy.pause_note import read_pause
+from flows.policy.lease import Note, read_note
+from flows.policy.pause_note import PauseNote, read_pause
 from flows.policy.plan import Kind, Target
 from flows.prefect_api.client import Api, decode
 from flows.prefect_api.paging import Row
@@ -18,6 +18,8 @@ ROUNDED = timedelta(seconds=2)
 # A server writes events down in batches; after this time it has.
 EVENTS_TAKE = timedelta(seconds=7)
 SENT_AGAIN = timedelta(seconds=60)
+# A pause and the note that came with it, in one write, are told by two events.
+ONE_WRITE = timedelta(seconds=1)
 POOL_PAUSED = "prefect.work-pool.paused"
 # A resumed pool has one of these statuses; there is no event of its own.
 POOL_RESUMED = ("prefect.work-pool.ready", "prefect.work-pool.not-ready")
@@ -31,14 +33,26 @@ async def is_paused_anew(api: Api, target: Target, since: datetime, tag: str) ->
     A request that was sent again because its answer was lost also pauses twice; but soon, and with no resume between.
     """
     switches = sorted(await _switches(api, target, since - ROUNDED))
+    notes = await _notes(api, target, since - ROUNDED)
     # A pool's pause is told before the note that came with it.
-    noted = [at for at, known in await _notes(api, target, since - ROUNDED) if known == tag]
+    noted = [at for at, note in notes if note.tag == tag]
     ours = min(noted, default=None) or next((at for at, is_pause in switches if is_pause), None)
     if ours is None:
         return False
+    # What auto-pause itself has paused since, in a write that the server was slow to carry out, nobody else has.
+    by_others = [at for at, note in notes if isinstance(note, Note) and note.tag != tag]
     resumed = next((at for at, is_pause in switches if not is_pause and at > ours), None)
-    later = [at for at, is_pause in switches if is_pause and at > ours]
+    later = [at for at, is_pause in switches if is_pause and at > ours and not _is_one_write(at, by_others)]
     return any(at - ours > SENT_AGAIN or (resumed is not None and at > resumed) for at in later)
+
+
+async def is_written_late(api: Api, target: Target, note: Note, after: datetime, *, is_paused: bool) -> bool:
+    """Whether its note was written only after that time; where it is paused, in the write that paused it last."""
+    noted = [at for at, known in await _notes(api, target, after) if known.tag == note.tag and at > after]
+    if not noted or not is_paused:
+        return bool(noted)
+    pauses = [at for at, is_pause in await _switches(api, target, after - ROUNDED, only_pauses=True) if is_pause]
+    return bool(pauses) and _is_one_write(max(pauses), noted)
 
 
 async def resumed_at(api: Api, target: Target, now: datetime, *, since: datetime | None = None) -> datetime | None:
@@ -67,18 +81,22 @@ async def is_limit_theirs(api: Api, target: Target, since: datetime) -> bool:
 
 async def known_tags(api: Api, target: Target, since: datetime) -> frozenset[str]:
     """The tags of the notes that were put on it since then, also of those that somebody erased."""
-    return frozenset(tag for _, tag in await _notes(api, target, since - ROUNDED))
+    return frozenset(note.tag for _, note in await _notes(api, target, since - ROUNDED))
 
 
-async def _notes(api: Api, target: Target, since: datetime) -> list[tuple[datetime, str]]:
-    """When which note was put on it, by its tag."""
+async def _notes(api: Api, target: Target, since: datetime) -> list[tuple[datetime, Note | PauseNote]]:
+    """When which note was put on it."""
     events = await _events(api, target, [POOL_UPDATED if target.kind is Kind.POOL else DEPLOYMENT_UPDATED], since)
     found = []
     for event in events:
         described = event["payload"].get("updates", {}).get("description", {}).get("to")
         notes = (read_note(described), read_pause(described))
-        found += [(datetime.fromisoformat(event["occurred"]), note.tag) for note in notes if note]
+        found += [(datetime.fromisoformat(event["occurred"]), note) for note in notes if note]
     return found
+
+
+def _is_one_write(pause: datetime, notes: Sequence[datetime]) -> bool:
+    return any(abs(pause - at) <= ONE_WRITE for at in notes)
 
 
 async def _switches(

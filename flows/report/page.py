@@ -13,6 +13,8 @@ Row = Mapping[str, Number]
 
 # A verdict is one line, but never cut where a few names fit.
 VERDICT = 1000
+# Prefect takes any length; where it keeps keys in an index of Postgres, some thousand characters are too many.
+LONGEST_SLUG = 200
 # What a job's own artifacts add to its name.
 TAKEN = re.compile(r"(table|record|calendar|progress|ledger)(-|$)")
 
@@ -35,6 +37,8 @@ def report_key(job: str, narrowed_to: str | None) -> str:
     """The artifact key of a job's report; a run narrowed to one pool adds the pool's slug."""
     if narrowed_to is None:
         return job
-    slug = slugify(narrowed_to) or sha256(narrowed_to.encode()).hexdigest()[:8]
+    slug, digest = slugify(narrowed_to), sha256(narrowed_to.encode()).hexdigest()[:8]
+    if not 0 < len(slug) <= LONGEST_SLUG:
+        slug = f"{slug[:LONGEST_SLUG].rstrip('-')}-{digest}".lstrip("-")
     # A pool named `table` must not take the place of the fleet's table.
     return f"{job}-pool-{slug}" if TAKEN.match(slug) else f"{job}-{slug}"

@@ -8,14 +8,14 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.prefect_api import ledger, paging, turning, upkeep
-from tests.api import drain, served
+from tests.api import drain
 from tests.faults.jobs import World
 from tests.faults.proxy import Proxy
 from tests.faults.table import Tried
 from tests.processes import free_port
 from tests.rest import Rest
 from tests.server.breaker import breaking
-from tests.servers import prefect_environment
+from tests.servers import Mortal, mortal_server, prefect_environment
 
 # So many rows are read at once, that lists have several pages.
 PAGE, PAGE_STEPS = 4, (3, 2, 3, 2, 3)
@@ -27,9 +27,16 @@ def faulty_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
 
 
 @pytest.fixture(scope="module")
-def proxy(faulty_environment: dict[str, str]) -> Iterator[Proxy]:
+def mortal(faulty_environment: dict[str, str]) -> Iterator[Mortal]:
+    drain()
+    with mortal_server(faulty_environment) as mortal:
+        yield mortal
+
+
+@pytest.fixture(scope="module")
+def proxy(mortal: Mortal) -> Iterator[Proxy]:
     """Prefect's API in this process is reached through it. The heartbeats of flow runs take a second each."""
-    with served(faulty_environment) as url, Proxy(url).running() as proxy:
+    with Proxy(mortal.environment["PREFECT_API_URL"]).running() as proxy:
         settings = {PREFECT_API_URL: proxy.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
         with temporary_settings(settings):
             yield proxy

@@ -18,11 +18,10 @@ REFUSED_SECONDS = 0.5
 SLOW_SECONDS = 1.5
 # Each fault: what goes wrong, and whether the server carries the request out all the same.
 FAULTS = {
-    "refused": False, "reset": True, "429": False, "500": False, "502": False, "503": False, "504": True,
+    "refused": False, "reset": True, "403": False, "429": False, "500": False, "502": False, "503": False, "504": True,
     "slow": True, "truncated": True, "wrong": True, "lost": True,
 }  # fmt: skip
 Look = Callable[[Request], None]
-Change = Callable[[Request, Answer], None]
 
 
 class Proxy:
@@ -41,7 +40,6 @@ class Proxy:
         self.choose: Choose = nothing
         self.before: Look = lambda _: None
         self.after: Look = lambda _: None
-        self.change: Change = lambda _request, _answer: None
         self.requests: list[Request] = []
         # What was sent where, by the engine as well.
         self.sent: list[tuple[str, bytes]] = []
@@ -99,7 +97,6 @@ class Proxy:
         answer = Answer(200)
         if FAULTS.get(fault, not fault):
             answer = await self._forward(first, headers, body)
-            self.change(request, answer)
             await asyncio.to_thread(self.after, request)
         return await self._send(fault, answer, writer)
 

@@ -14,6 +14,8 @@ report told otherwise than it was. Had one not, its test would have failed, and 
 - A **lost** answer hits every write that changes something; of the others each hits one write, and each another; some
   hit a read as well.
 - **kill -9** ends the flow's process before it makes a write, each of them that changes something in turn.
+- **server killed** ends the server at a write in the middle; it comes back. **moving page** lets a work pool go while
+  the list of them is read.
 - `reset`, `504`, `slow`, `truncated`, `wrong` and `lost` befall the answer, after the change was made.
 
 ```sh

@@ -1,4 +1,4 @@
-"""The process of a flow is killed, as by kill -9, before each of its writes: the next run finishes or undoes."""
+"""The process of a flow, or the server, is killed, as by kill -9, at a write: the next run finishes or undoes."""
 
 import asyncio
 import signal
@@ -9,9 +9,10 @@ from tests.faults.choice import at_write
 from tests.faults.jobs import JOBS, Case, World, difference
 from tests.faults.proxy import Proxy
 from tests.faults.table import Tried
-from tests.faults.test_faults import LOOKING, clean
+from tests.faults.test_faults import LOOKING, Clean, clean
 from tests.faults.wire import Request
 from tests.processes import flow_process
+from tests.servers import Mortal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.usefixtures("short_pages", "dead_at_once")]
 
@@ -27,15 +28,42 @@ async def test_what_a_killed_run_left_is_finished_or_undone(world: World, proxy:
     for at, case in zip(usual.changes, await JOBS[job](world, len(usual.changes)), strict=True):
         assert await asyncio.to_thread(dies_at, proxy, world, case, at), f"{job} made no write {at}"
         tried.note(job, "kill -9", "KILLED")
-        for _ in range(RUNS_AFTER):
-            # A person who sees that it is done does not ask again.
-            if case.is_by_hand and case.stands() == usual.stands:
-                break
-            state = await case.run()
-        if (stands := case.stands()) != usual.stands:
-            told = f"; the run after it: {state.message}"
-            wrong.append(f"write {at} {usual.writes[at]}: {difference(stands, usual.stands)}{told}")
+        wrong += [f"write {at} {usual.writes[at]}: {each}" for each in await left(case, usual)]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("job", ACTING)
+async def test_what_a_killed_server_left_is_finished_or_undone(
+    world: World, proxy: Proxy, mortal: Mortal, tried: Tried, job: str
+) -> None:
+    usual = await clean(world, proxy, job)
+    at = usual.changes[len(usual.changes) // 2]
+    (case,) = await JOBS[job](world, 1)
+    proxy.clear()
+
+    def kill(request: Request) -> None:
+        if request.is_write and request.number == at:
+            proxy.clear()
+            mortal.dies()
+
+    proxy.before = kill
+    state = await case.run()
+    mortal.is_back()
+    tried.note(job, "server killed", state.type.value)
+    assert "encountered an exception" not in state.message
+    assert await left(case, usual) == []
+
+
+async def left(case: Case, usual: Clean) -> list[str]:
+    """What still stands otherwise than it should, after the runs that come next."""
+    told = "nobody asked again"
+    for _ in range(RUNS_AFTER):
+        # A person who sees that it is done does not ask again.
+        if case.is_by_hand and case.stands() == usual.stands:
+            break
+        told = (await case.run()).message
+    stands = case.stands()
+    return [] if stands == usual.stands else [f"{difference(stands, usual.stands)}; the run after it: {told}"]
 
 
 def dies_at(proxy: Proxy, world: World, case: Case, at: int) -> bool:

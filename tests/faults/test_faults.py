@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.faults.choice import Choose, at_read, at_write
-from tests.faults.jobs import JOBS, Case, World, difference, told
+from tests.faults.jobs import JOBS, Case, World, difference, pool_path, told
 from tests.faults.proxy import FAULTS, Proxy
 from tests.faults.table import Tried
+from tests.faults.wire import Request
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.usefixtures("short_pages", "dead_at_once")]
 
@@ -88,6 +89,7 @@ async def test_whatever_fails_on_the_way_all_is_as_if_nothing_had(
         proxy.clear()
         problems = [*told_wrongly(world, case, state, usual)]
         problems += [f"took {lasted:.0f} s"] if lasted > LONGEST_SECONDS else []
+        problems += [] if fault != "403" or names_the_right(world, state) else ["does not say what is not permitted"]
         problems += await settle(world, case, state)
         if (stands := case.stands()) != usual.stands:
             problems.append(f"in the end {difference(stands, usual.stands)}")
@@ -96,8 +98,42 @@ async def test_whatever_fails_on_the_way_all_is_as_if_nothing_had(
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("job", LOOKING)
+async def test_a_list_that_changes_between_two_pages_is_read_whole(
+    world: World, proxy: Proxy, tried: Tried, job: str
+) -> None:
+    usual = await clean(world, proxy, job)
+    (case,) = await JOBS[job](world, 1)
+    first, *others = usual.stands
+    proxy.clear()
+
+    def goes(request: Request) -> None:
+        """The first work pool goes once the first page has been read, and all others move up."""
+        if request.path == "/work_pools/filter" and world.rest.get(pool_path(first)).is_success:
+            world.rest.delete_pool(first)
+
+    proxy.after = goes
+    state = await case.run()
+    proxy.clear()
+    tried.note(job, "moving page", state.type.value)
+    rows = told(world.rest, str(state.state_details.flow_run_id))
+    assert not world.rest.get(pool_path(first)).is_success
+    # The next case makes the fleet whole.
+    for each in LOOKING:
+        cleans.pop(each, None)
+    if state.is_completed():
+        assert {row["pool"] for row in rows or ()} - {first} == set(others)
+    else:
+        assert first in state.message
+
+
 def hit(proxy: Proxy, place: str) -> str:
     return next((str(each) for each in proxy.requests if str(each).startswith(f"{place}:")), "never reached")
+
+
+def names_the_right(world: World, state: Any) -> bool:
+    rows = told(world.rest, str(state.state_details.flow_run_id))
+    return "does not permit to" in f"{state.message} {rows}"
 
 
 def told_wrongly(world: World, case: Case, state: Any, usual: Clean) -> Iterator[str]:

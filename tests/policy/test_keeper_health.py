@@ -110,3 +110,9 @@ def test_a_run_that_nobody_works_on_any_more_is_not_well_and_is_told_once() -> N
 
 def test_a_run_that_runs_is_well_however_long() -> None:
     assert unwell(of_keeper(pool=state("management", active=(run(since=ago(days=1)),)))) == set()
+
+
+def test_a_schedule_whose_runs_do_not_start_is_not_well() -> None:
+    checks = of_keeper(missed_runs=3)
+    assert unwell(checks) == {"schedules"}
+    assert checks["schedules"].found == "3 runs should have started and did not"

@@ -28,3 +28,9 @@ def test_names_without_a_slug_are_told_apart() -> None:
 @pytest.mark.parametrize("name", ["table", "Table", "table-2", "record"])
 def test_a_pool_named_like_an_artifact_of_the_fleet_has_a_key_of_its_own(name: str) -> None:
     assert report_key("pool-inventory", name) == f"pool-inventory-pool-{name.lower()}"
+
+
+def test_very_long_names_make_keys_of_a_length_that_every_database_takes_and_are_told_apart() -> None:
+    one, other = (report_key("pool-inventory", "long-" * 2000 + end) for end in "ab")
+    assert max(len(one), len(other)) < 250
+    assert one != other
