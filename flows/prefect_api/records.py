@@ -45,15 +45,16 @@ async def publish(
 
     With the ids of an `earlier` publication of the same run, that one is brought up to date instead.
     """
-    parts = [(key, "markdown", markdown, description), *_table_parts(key, description, rows)]
-    if calendar:
-        parts.append((f"{key}-calendar", "markdown", calendar, description))
-    if len(earlier) == len(parts):
-        for artifact_id, (_, _, data, words) in zip(earlier, parts, strict=True):
-            await api.write("PATCH", f"/artifacts/{artifact_id}", {"data": data, "description": words})
+    made = _parts(key, markdown, rows, calendar)
+    if len(earlier) == 1 + _number_of_tables(rows) + bool(calendar):
+        for artifact_id, (_, _, data) in zip(earlier, made, strict=True):
+            await api.write("PATCH", f"/artifacts/{artifact_id}", {"data": data, "description": description})
         return list(earlier)
-    ids = [await _create(api, *part) for part in parts]
-    for part_key, *_ in parts:
+    keys, ids = [], []
+    for part_key, kind, data in made:
+        keys.append(part_key)
+        ids.append(await _create(api, part_key, kind, data, description))
+    for part_key in keys:
         await _forget(api, part_key)
     return ids
 
@@ -80,11 +81,19 @@ async def keep_record(api: Api, key: str, rows: Sequence[Row], description: str)
     await _forget(api, key)
 
 
-def _table_parts(key: str, description: str, rows: Sequence[Row]) -> Iterator[tuple[str, str, str, str]]:
-    """Key, type, data and description of each part of a table; an empty table is a part as well."""
-    for number, start in enumerate(range(0, max(1, len(rows)), ROWS_PER_PART), start=1):
-        part_key = f"{key}-table" if number == 1 else f"{key}-table-{number}"
-        yield part_key, "table", json.dumps([dict(row) for row in rows[start : start + ROWS_PER_PART]]), description
+def _number_of_tables(rows: Sequence[Row]) -> int:
+    """An empty table is one as well."""
+    return max(1, -(-len(rows) // ROWS_PER_PART))
+
+
+def _parts(key: str, markdown: str, rows: Sequence[Row], calendar: str) -> Iterator[tuple[str, str, str]]:
+    """Key, type and data of each, one after the other: a long table is not in memory as a whole."""
+    yield key, "markdown", markdown
+    for number in range(_number_of_tables(rows)):
+        part = rows[number * ROWS_PER_PART : (number + 1) * ROWS_PER_PART]
+        yield f"{key}-table" + (f"-{number + 1}" if number else ""), "table", json.dumps([dict(row) for row in part])
+    if calendar:
+        yield f"{key}-calendar", "markdown", calendar
 
 
 async def _create(api: Api, key: str, kind: str, data: str, description: str) -> str:

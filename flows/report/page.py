@@ -1,15 +1,17 @@
 """What a run leaves for people, and under which key they find it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Generic, TypeVar, overload
 
 from slugify import slugify
 
 from flows.policy.plan import Number
 
 Row = Mapping[str, Number]
+Fact = TypeVar("Fact")
 
 # A verdict is one line, but never cut where a few names fit.
 VERDICT = 1000
@@ -29,8 +31,28 @@ class Report:
 
     verdict: str
     markdown: str
-    rows: tuple[Row, ...] = ()
+    rows: Sequence[Row] = ()
     calendar: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOf(Sequence[Row], Generic[Fact]):
+    """The rows of a long table, each made when it is asked for: all at once they would take more than their facts."""
+
+    facts: Sequence[Fact]
+    make: Callable[[Fact], Row]
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Row]: ...
+    def __getitem__(self, place: int | slice) -> Row | Sequence[Row]:
+        if isinstance(place, slice):
+            return [self.make(each) for each in self.facts[place]]
+        return self.make(self.facts[place])
 
 
 def report_key(job: str, narrowed_to: str | None) -> str:

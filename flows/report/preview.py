@@ -8,7 +8,7 @@ from flows.policy.words import counted, lasting
 from flows.report.calendar import calendar_page
 from flows.report.foreseen import preview_page
 from flows.report.markdown import plain, sections, text
-from flows.report.page import VERDICT, Report, Row
+from flows.report.page import VERDICT, Report, Row, RowsOf
 
 
 def preview_report(preview: Preview, key: str, *, with_calendar: bool = False) -> Report:
@@ -22,7 +22,7 @@ def preview_report(preview: Preview, key: str, *, with_calendar: bool = False) -
     return Report(
         verdict,
         preview_page(preview, verdict, expectations, f"{key}-table"),
-        tuple(_row(each, preview, queues) for each in expectations),
+        RowsOf(expectations, lambda each: _row(each, preview, queues)),
         calendar=calendar_page(preview, expectations) if with_calendar else "",
     )
 
