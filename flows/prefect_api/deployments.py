@@ -4,7 +4,7 @@ Reading one costs the server 10 to 15 ms a schedule, so they are counted where t
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from flows.policy.facts import DeploymentFacts
@@ -17,6 +17,11 @@ READ_AT_ONCE = 20
 # Prefect's word for "belongs to some work pool": an empty filter that must match one.
 ANY_POOL: dict[str, Any] = {"work_pools": {}}
 CANCEL_NEW = "CANCEL_NEW"
+# What makes a deployment's facts. Its parameters and their schema, of which there may be much more, are not among it.
+FIELDS = frozenset({
+    "id", "name", "flow_id", "work_pool_name", "work_queue_id", "paused", "schedules", "global_concurrency_limit",
+    "concurrency_options", "last_polled",
+})  # fmt: skip
 
 
 async def count_deployments(api: Api, body: dict[str, Any]) -> int:
@@ -38,7 +43,7 @@ async def read_deployments(api: Api, ids: Sequence[str]) -> dict[str, Deployment
     """Deployments by id, those that still exist."""
     if not ids:
         return {}
-    return await facts_of(api, await read_rows(api, {"deployments": {"id": {"any_": list(ids)}}}))
+    return await facts_of(api, await read_rows(api, {"deployments": {"id": {"any_": list(ids)}}}, FIELDS))
 
 
 async def read_named_rows(api: Api, ids: Sequence[str]) -> list[Row]:
@@ -50,15 +55,15 @@ async def read_named_rows(api: Api, ids: Sequence[str]) -> list[Row]:
     return [row | {"full_name": f"{flows.get(row['flow_id'], '?')}/{row['name']}"} for row in rows]
 
 
-async def read_rows(api: Api, body: dict[str, Any]) -> list[Row]:
-    """All deployments that the filter selects and that the server can read.
+async def read_rows(api: Api, body: dict[str, Any], fields: Collection[str] = ()) -> list[Row]:
+    """All deployments that the filter selects and that the server can read; with `fields`, no more than these of each.
 
     A server fails on a whole page for one deployment whose schedule it does not understand. Then pages are halved
     until that one is left out.
     """
     body = {**body, "sort": "CREATED_DESC"}
     try:
-        return await read_all_unordered(api, "/deployments/filter", body, what="deployments")
+        return await read_all_unordered(api, "/deployments/filter", body, what="deployments", fields=fields)
     except ServerFailed:
         total = await count_deployments(api, {name: value for name, value in body.items() if name != "sort"})
     pages = [(start, min(PAGE, total - start)) for start in range(0, total, PAGE)]

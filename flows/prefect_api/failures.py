@@ -11,7 +11,15 @@ from datetime import datetime
 
 from flows.policy.failure_threshold import FailureThreshold, Tally
 from flows.prefect_api.client import Api, decode, instant
-from flows.prefect_api.flow_runs import COUNTS_PER_PAGE, Filter, count_runs, ended, of_deployment, read_run_rows
+from flows.prefect_api.flow_runs import (
+    COUNTS_PER_PAGE,
+    Filter,
+    count_runs,
+    ended,
+    of_deployment,
+    read_run_rows,
+    read_runs_as,
+)
 from flows.prefect_api.paging import PAGE, Row
 
 COMPLETED = ("COMPLETED",)
@@ -67,9 +75,9 @@ async def read_failures(api: Api, threshold: FailureThreshold, since: datetime, 
         by_pool = dict(zip(pools, counts, strict=True))
         asked = [pool for pool, count in by_pool.items() if count >= threshold.fewest_failures]
         uncounted = {pool: count for pool, count in by_pool.items() if pool not in asked}
-    rows = await read_run_rows(api, failed, asked) if pages and asked != [] else []
+    read = await read_runs_as(_failed_runs, api, failed, asked) if pages and asked != [] else []
     found: dict[str, list[FailedRun]] = {}
-    for run in decode((row for row in rows if row.get("work_pool_name")), "flow run", _failed_run):
+    for run in filter(None, read):
         found.setdefault(run.pool, []).append(run)
     return Failures({pool: tuple(runs) for pool, runs in found.items()}, uncounted)
 
@@ -138,5 +146,11 @@ def _counts(run: FailedRun, since: Since) -> bool:
     return at is not None and run.ended_at >= at
 
 
-def _failed_run(row: Row) -> FailedRun:
-    return FailedRun(row["work_pool_name"], row.get("deployment_id"), datetime.fromisoformat(row["end_time"]))
+def _failed_runs(page: list[Row]) -> list[FailedRun | None]:
+    return decode(page, "flow run", _failed_run)
+
+
+def _failed_run(row: Row) -> FailedRun | None:
+    """None where it belongs to no work pool."""
+    pool = row.get("work_pool_name")
+    return FailedRun(pool, row.get("deployment_id"), datetime.fromisoformat(row["end_time"])) if pool else None

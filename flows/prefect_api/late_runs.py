@@ -7,7 +7,7 @@ from flows.policy.cleanup.kinds import Scope
 from flows.policy.cleanup.late_runs import LateRun, untouchable
 from flows.policy.plan import Outcome, Verdict
 from flows.prefect_api.client import Api, decode, instant
-from flows.prefect_api.flow_runs import in_states, read_run_rows, was_expected
+from flows.prefect_api.flow_runs import in_states, read_run_rows, read_runs_as, was_expected
 from flows.prefect_api.paging import Row
 from flows.prefect_api.waiting import cancel_waiting, cancelled_unless
 
@@ -18,8 +18,8 @@ async def observe_late_runs(api: Api, scope: Scope) -> tuple[LateRun, ...]:
     """The runs of the selected pools that were due by now and have not started."""
     if not scope.names:
         return ()
-    rows = await read_run_rows(api, in_states("SCHEDULED") | was_expected(before=scope.now), scope.names)
-    due = decode(rows, "flow run", _late_run)
+    runs = in_states("SCHEDULED") | was_expected(before=scope.now)
+    due = await read_runs_as(lambda page: decode(page, "flow run", _late_run), api, runs, scope.names)
     # Someone may have put off a run that was due: it is late only from then on.
     return tuple(run for run in due if run.due_at <= scope.now)
 

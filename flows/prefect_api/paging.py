@@ -1,6 +1,6 @@
 """Lists read whole: nothing stops at 200, and nothing is lost between two pages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from flows.prefect_api.client import Api, ApiProblem
@@ -40,8 +40,12 @@ async def read_all_as(
         offset += PAGE - 1
 
 
-async def read_all_unordered(api: Api, path: str, body: dict[str, Any], *, what: str) -> list[Row]:
+async def read_all_unordered(
+    api: Api, path: str, body: dict[str, Any], *, what: str, fields: Collection[str] = ()
+) -> list[Row]:
     """All rows of a list whose order is not total, so that a database may break ties differently for each page.
+
+    With `fields` no more than these are kept of each row.
 
     A pass is whole when its pages meet and it saw as many different rows as it has places. Where ties moved between
     the pages, it is repeated with other page lengths; together the passes have everything once they hold as many rows
@@ -51,7 +55,7 @@ async def read_all_unordered(api: Api, path: str, body: dict[str, Any], *, what:
     places = -1
     for step in PAGE_STEPS:
         before = places
-        seen, places, meets = await _pass(api, path, body, step)
+        seen, places, meets = await _pass(api, path, body, step, fields)
         if meets and len(seen) == places:
             return list(seen.values())
         rows |= seen
@@ -63,14 +67,16 @@ async def read_all_unordered(api: Api, path: str, body: dict[str, Any], *, what:
     )
 
 
-async def _pass(api: Api, path: str, body: dict[str, Any], step: int) -> tuple[dict[str, Row], int, bool]:
+async def _pass(
+    api: Api, path: str, body: dict[str, Any], step: int, fields: Collection[str] = ()
+) -> tuple[dict[str, Row], int, bool]:
     """The rows of one pass, how many places the list has, and whether each page began with a row already seen."""
     rows: dict[str, Row] = {}
     offset, meets = 0, True
     while True:
         page = await _page(api, path, body, offset)
         meets = meets and (offset == 0 or bool(page and page[0]["id"] in rows))
-        rows.update((row["id"], row) for row in page)
+        rows.update((row["id"], {name: row[name] for name in fields if name in row} if fields else row) for row in page)
         if len(page) < PAGE:
             return rows, offset + len(page), meets
         offset += step

@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.policy.facts import DeploymentFacts
 from flows.prefect_api.client import Api, decode
-from flows.prefect_api.deployments import count_deployments, facts_of, read_rows
+from flows.prefect_api.deployments import FIELDS, count_deployments, facts_of, read_rows
 from flows.prefect_api.paging import Row, read_all
 
 IS_ACTIVE = {"paused": {"eq_": False}}
@@ -42,7 +42,7 @@ async def read_scheduled(api: Api, pools: Sequence[str] | None) -> Scheduled:
     of_pools: dict[str, Any] = {} if pools is None else {"work_pools": {"name": {"any_": list(pools)}}}
     active = {"deployments": IS_ACTIVE, **of_pools}
     rows, paused, total = await asyncio.gather(
-        read_rows(api, active),
+        read_rows(api, active, FIELDS),
         count_deployments(api, {"deployments": IS_PAUSED, **of_pools}),
         count_deployments(api, active),
     )

@@ -4,6 +4,7 @@ the call by which workers ask for scheduled runs would change what it looks at."
 import asyncio
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
@@ -22,7 +23,7 @@ from flows.prefect_api.client import Api, decode
 from flows.prefect_api.deployments import read_deployments
 from flows.prefect_api.durations import read_durations
 from flows.prefect_api.fleet import observe_pools
-from flows.prefect_api.flow_runs import in_states, read_run_rows, was_expected
+from flows.prefect_api.flow_runs import Filter, in_states, read_runs_as, was_expected
 from flows.prefect_api.paging import Row
 from flows.prefect_api.scheduled import Scheduled, ScheduleRow, read_scheduled
 from flows.prefect_api.schedules import Dates, UnreadableSchedule, expand
@@ -42,12 +43,12 @@ async def observe_upcoming(
         return UpcomingFacts(selection, now)
     is_everything = selection.includes_no_pool and len(wanted) == len(every_pool)
     pools = None if is_everything else list(selection.names)
-    (states, gone), found, rows = await asyncio.gather(
+    (states, gone), found, read = await asyncio.gather(
         observe_pools(api, wanted, pools_on_server=len(every_pool)),
         read_scheduled(api, pools),
         _read_due(api, pools, now, until),
     )
-    made = [run for run in decode(rows, "flow run", _made) if run is not None and run.due_at <= until]
+    made = [each.run for each in read if each.run is not None and each.run.due_at <= until]
     unknown = {run.deployment_id for run in made if run.deployment_id} - found.deployments.keys()
     deployments = {**found.deployments, **await read_deployments(api, sorted(unknown))}
     served = {key for key, each in deployments.items() if _is_served(each, now)}
@@ -60,7 +61,7 @@ async def observe_upcoming(
         now=now,
         pools=states,
         made=tuple(run for run in made if run.deployment_id not in served),
-        occasions=frozenset(occasion for row in rows if (occasion := _occasion(row)) is not None),
+        occasions=frozenset(each.occasion for each in read if each.occasion is not None),
         schedules=schedules,
         deployments=deployments,
         past=await read_durations(api, sorted(due - served)),
@@ -71,13 +72,29 @@ async def observe_upcoming(
     )
 
 
-async def _read_due(api: Api, pools: Sequence[str] | None, now: datetime, until: datetime) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What of a run matters here: what is to come of it, and the schedule's date that it was made for."""
+
+    id: str
+    run: UpcomingRun | None
+    occasion: Occasion | None
+
+
+async def _read_due(api: Api, pools: Sequence[str] | None, now: datetime, until: datetime) -> list[_Due]:
     """Every run that was expected from now until then, whatever has become of it, and what waits from before."""
+
+    async def read(runs: Filter) -> list[_Due]:
+        return await read_runs_as(lambda page: decode(page, "flow run", _due), api, runs, pools)
+
     waiting, coming = await asyncio.gather(
-        read_run_rows(api, in_states("SCHEDULED") | was_expected(before=now), pools),
-        read_run_rows(api, was_expected(after=now, before=until), pools),
+        read(in_states("SCHEDULED") | was_expected(before=now)), read(was_expected(after=now, before=until))
     )
-    return list({row["id"]: row for row in [*waiting, *coming]}.values())
+    return list({each.id: each for each in [*waiting, *coming]}.values())
+
+
+def _due(row: Row) -> _Due:
+    return _Due(row["id"], _made(row), _occasion(row))
 
 
 def _made(row: Row) -> UpcomingRun | None:
