@@ -11,10 +11,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.policy.server_health import Check
+from flows.policy.words import INVISIBLE, one_line
 
 # Beyond this many pools the terminal shows those that need attention, and the report the rest.
 ROWS_SHOWN = 30
 HOURS_SHOWN = 6
+
+
+def flat(text: str) -> str:
+    """On one line, whatever is in a name, and not as rich's markup."""
+    return escape(one_line(text))
+
+
+def lines(text: str) -> str:
+    """The same, with the text's own line ends."""
+    return "\n".join(escape(INVISIBLE.sub(" ", line)) for line in text.split("\n"))
 
 
 class Terminal:
@@ -27,38 +38,38 @@ class Terminal:
     def working(self, what: str) -> Iterator[Callable[[str], None]]:
         """Say what is being done while it is done; call what is yielded to say how far it is."""
         if self.console.is_terminal:
-            with self.console.status(f"{escape(what)} …") as status:
-                yield lambda progress: status.update(f"{escape(progress)} …")
+            with self.console.status(f"{flat(what)} …") as status:
+                yield lambda progress: status.update(f"{flat(progress)} …")
             return
         said = [what]
-        self.console.print(f"… {escape(what)}", soft_wrap=True)
+        self.console.print(f"… {flat(what)}", soft_wrap=True)
 
         def say(progress: str) -> None:
             if progress != said[-1]:
                 said.append(progress)
-                self.console.print(f"… {escape(progress)}", soft_wrap=True)
+                self.console.print(f"… {flat(progress)}", soft_wrap=True)
 
         yield say
 
     def done(self, what: str, outcome: str) -> None:
-        self.console.print(f"[green]✓[/green] {escape(what)}: {escape(outcome)}", soft_wrap=True)
+        self.console.print(f"[green]✓[/green] {flat(what)}: {flat(outcome)}", soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        self.console.print(f"[yellow]![/yellow] {escape(text)}", soft_wrap=True)
+        self.console.print(f"[yellow]![/yellow] {flat(text)}", soft_wrap=True)
 
     def fail(self, text: str) -> None:
-        self.console.print(f"[red]✗[/red] {escape(text)}", soft_wrap=True)
+        self.console.print(f"[red]✗[/red] {lines(text)}", soft_wrap=True)
 
     def check(self, check: Check) -> None:
         """One line of the doctor, and under it what to do where something is wrong."""
         if check.is_well:
             self.done(check.what, check.found)
         else:
-            self.fail(f"{check.what}: {check.found}")
-            self.console.print(f"  [bold]→[/bold] {escape(check.todo)}", soft_wrap=True)
+            self.fail(one_line(f"{check.what}: {check.found}"))
+            self.console.print(f"  [bold]→[/bold] {flat(check.todo)}", soft_wrap=True)
 
     def say(self, text: str = "") -> None:
-        self.console.print(escape(text), soft_wrap=True)
+        self.console.print(lines(text), soft_wrap=True)
 
     def links(self, links: Mapping[str, str]) -> None:
         width = max(map(len, links))
@@ -76,7 +87,7 @@ class Terminal:
         for row in shown:
             limit = "–" if row["concurrency_limit"] is None else row["concurrency_limit"]
             table.add_row(
-                escape(str(row["pool"])),
+                flat(str(row["pool"])),
                 f"{row['active']}/{limit}",
                 f"{row['workers_online']}/{row['workers_online'] + row['workers_offline']}",
                 str(row["late"]),
@@ -103,7 +114,7 @@ class Terminal:
             verdicts = [verdict for _, verdict in own]
             counts = [sum(hour <= at < hour + timedelta(hours=1) for at in coming) for hour in hours]
             ends = [len(own), *(verdicts.count(verdict) for verdict in ("will-wait", "late", "blocked"))]
-            table.add_row(escape(pool) or "no work pool", *(str(count or "·") for count in [*counts, *ends]))
+            table.add_row(flat(pool) or "no work pool", *(str(count or "·") for count in [*counts, *ends]))
         self.console.print(table)
         if len(pools) > ROWS_SHOWN:
             self.say(f"… and {len(pools) - ROWS_SHOWN} more in the report.")

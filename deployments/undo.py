@@ -3,7 +3,7 @@
 from deployments.links import ui_address
 from deployments.terminal import Terminal
 from flows.policy.archive import Archive, choose
-from flows.policy.words import counted
+from flows.policy.words import counted, one_line
 from flows.prefect_api import Api
 from flows.prefect_api.archive import read_archives
 from flows.prefect_api.restore import restore
@@ -12,7 +12,8 @@ from flows.prefect_api.restore import restore
 async def list_archives(api: Api, terminal: Terminal) -> None:
     archives = await read_archives(api)
     for name, archive in sorted(archives.items(), key=lambda item: item[1].archived_at, reverse=True):
-        terminal.say(f"{name}  {archive.archived_at:%Y-%m-%d %H:%M} UTC  {_what(archive)}: {archive.reason}")
+        words = f"{_what(archive)}: {archive.reason}"
+        terminal.say(f"{name}  {archive.archived_at:%Y-%m-%d %H:%M} UTC  {one_line(words)}")
     if not archives:
         terminal.say("Nothing is archived on this server.")
     else:

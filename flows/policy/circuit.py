@@ -4,6 +4,7 @@ closed → open (paused) → half-open (a few runs try) → closed again, or ope
 each turn makes the next one, which is written down before anything is changed.
 """
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,8 +14,9 @@ from pydantic import BaseModel, ConfigDict
 from flows.policy.lease import Note, read_note
 from flows.policy.plan import Kind, Target
 
-# Of a circuit's past, so many turns are kept with it.
+# Of a circuit's past, so many turns are kept with it, and of the reason so much where there is no more room.
 TURNS_KEPT = 8
+SHORT_REASON = 100
 
 
 class Phase(StrEnum):
@@ -77,6 +79,23 @@ class Circuit(BaseModel):
         story = (*self.story, Moment(at=now, phase=phase, reason=reason))[-TURNS_KEPT:]
         usual = {"phase": phase, "since": now, "reason": reason, "step": self.step + 1, "until": None}
         return self.model_copy(update={**usual, "applied": False, "story": story, **changed})
+
+    def within(self, longest: int) -> "Circuit":
+        """The same in so many characters of JSON: without the oldest of its past, then with less of its reason.
+
+        It may still be longer: a name is never cut.
+        """
+        circuit = self
+        while circuit.length > longest and circuit.story:
+            circuit = circuit.model_copy(update={"story": circuit.story[1:]})
+        return (
+            circuit if circuit.length <= longest else circuit.model_copy(update={"reason": self.reason[:SHORT_REASON]})
+        )
+
+    @property
+    def length(self) -> int:
+        """In characters of JSON, where all but ASCII takes six for one."""
+        return len(json.dumps(self.model_dump(mode="json")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Pools as code: what a spec may say. What it does not name is not looked at."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -10,6 +11,8 @@ from flows.policy.reconcile.notes import NOTE
 LARGEST = 2**31 - 1
 REFUSED = "/%&><"
 RESERVED = "prefect"
+# With the name, a variable remembers who created a work pool: it holds 5,000 characters of JSON.
+LONGEST_NAME = 4_000
 
 
 def _name(value: str) -> str:
@@ -24,6 +27,8 @@ def _name(value: str) -> str:
 def _pool_name(value: str) -> str:
     if value.lower().startswith(RESERVED):
         raise ValueError(f"Prefect keeps names that begin with {RESERVED!r} for itself")
+    if (length := len(json.dumps(value))) > LONGEST_NAME:
+        raise ValueError(f"the name takes {length} characters of JSON; at most {LONGEST_NAME} can be remembered")
     return _name(value)
 
 

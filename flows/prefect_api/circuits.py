@@ -15,13 +15,15 @@ from slugify import slugify
 from flows.policy.circuit import Circuit, Phase
 from flows.policy.override import OVERRIDES
 from flows.policy.plan import Target
-from flows.prefect_api.client import AlreadyThere, Api, NotFound
+from flows.prefect_api.client import AlreadyThere, Api, NotFound, Refused
 from flows.prefect_api.paging import Row, read_all
 
 ENFORCED, SHADOW = "poolkeeper_circuit", "poolkeeper_shadow"
 INCIDENT = "poolkeeper_incident"
 OUR_VARIABLES = "poolkeeper_"
 LONGEST_SLUG = 80
+# What a variable holds, in characters of JSON; and what a first turn may take of it, so that later ones fit as well.
+LONGEST, LONGEST_AT_FIRST = 4_999, 4_500
 VARIABLES = "/variables/"
 
 
@@ -70,6 +72,7 @@ async def read_memory(api: Api, *, dry_run: bool) -> Memory:
 
 async def keep_new(api: Api, circuit: Circuit, *, shadow: bool = False) -> KeptCircuit | None:
     """Write a turn down, before it is carried out; None where another run has written that turn."""
+    circuit = _fitting(circuit)
     slug = slugify(circuit.name, max_length=LONGEST_SLUG) or "unnamed"
     name = f"{SHADOW if shadow else ENFORCED}_{slug}_{circuit.id[:8]}_{circuit.step}"
     value = circuit.model_dump(mode="json")
@@ -85,8 +88,21 @@ async def keep_new(api: Api, circuit: Circuit, *, shadow: bool = False) -> KeptC
 
 async def keep_changed(api: Api, kept: KeptCircuit, circuit: Circuit) -> KeptCircuit:
     """Write the same turn anew."""
+    circuit = _fitting(circuit)
     await api.write("PATCH", f"{VARIABLES}{kept.variable_id}", {"value": circuit.model_dump(mode="json")})
     return replace(kept, circuit=circuit)
+
+
+def _fitting(circuit: Circuit) -> Circuit:
+    is_first = circuit.phase is Phase.OPEN and not circuit.reopened and not circuit.applied
+    longest = LONGEST_AT_FIRST if is_first else LONGEST
+    fitting = circuit.within(longest)
+    if fitting.length > longest:
+        raise Refused(
+            f"The name has {len(circuit.name)} characters: with it, what is to be remembered of the pause takes "
+            f"{fitting.length}, and a Prefect variable holds {LONGEST}. Nothing was changed. Give it a shorter name."
+        )
+    return fitting
 
 
 async def read_again(api: Api, kept: KeptCircuit) -> KeptCircuit | None:

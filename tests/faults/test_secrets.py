@@ -44,7 +44,9 @@ class Vault:
 
     def run(self, entry: str, **parameters: Any) -> None:
         process = flow_process(entry, parameters, self.environment)
-        self.printed[f"{entry} {parameters}"] = process.communicate(timeout=SECONDS_FOR_A_FLOW)[0]
+        text = process.communicate(timeout=SECONDS_FOR_A_FLOW)[0]
+        self.printed[f"{entry} {parameters}"] = text
+        assert "Validation of flow parameters failed" not in text
 
     def command(self, words: str) -> None:
         done = poolkeeper(words, self.environment)
@@ -88,7 +90,7 @@ def test_no_secret_is_in_anything_that_is_written(vault: Vault) -> None:
     vault.run("inventory")
     vault.run("preview", calendar=True)
     vault.run("auto_pause", pools=pools, dry_run=False, limit=UNLIMITED)
-    retention = {"finished_days": 0.0, "late_hours": 0.0, "keep_last": 0, "keep_latest_failure": False}
+    retention = {"finished_days": 0.00001, "late_hours": 0.00001, "keep_last": 0, "keep_latest_failure": False}
     vault.run("cleanup", pools=pools, retention=retention, dry_run=False, limit=UNLIMITED)
     vault.run("reconcile", spec=spec, dry_run=True)
     vault.run("reconcile", spec=spec, dry_run=False, limit=UNLIMITED)
