@@ -9,10 +9,12 @@ from typing import Any, get_args
 import yaml
 from prefect.flows import load_flow_from_entrypoint
 
+from deployments.project import management_pool, wanted_deployments
 from flows.policy.forecast import Standing
 from flows.policy.lifecycle.request import Action
 from flows.policy.pool_health import Code
 from flows.policy.pool_spec import PoolSpec, QueueSpec, Spec
+from flows.policy.selection import select_pools
 from tests.processes import SERVER
 from tests.production import SERVICES, UPGRADE, redis_settings
 
@@ -76,6 +78,22 @@ def test_the_settings_of_a_server_in_production_are_those_that_the_tests_use() -
     assert told == redis_settings("redis://host:6379/0")
     for command in (UPGRADE, (*SERVER, "--no-services"), SERVICES):
         assert f"prefect {' '.join(command)}" in block
+
+
+def test_the_parts_into_which_it_splits_a_job_have_every_work_pool_once(tmp_path: Path) -> None:
+    block = README.split("<!-- parts -->", 1)[1].split("```", 2)[1].removeprefix("yaml")
+    text = (ROOT / "prefect.yaml").read_text().split("\ndeployments:", 1)[0]
+    (tmp_path / "prefect.yaml").write_text(f"{text}\ndeployments:\n{block}")
+    (_, part) = wanted = yaml.safe_load((tmp_path / "prefect.yaml").read_text())["deployments"]
+    names = ["etl-1", "etl-2", "gpu"]
+    parts = [
+        select_pools(each["parameters"].get("pools", ["*"]), each["parameters"].get("exclude", []), names)
+        for each in wanted
+    ]
+    assert sorted(name for each in parts for name in each.names) == names
+    (tmp_path / "prefect.yaml").write_text(f"{text}\ndeployments:\n{yaml.safe_dump([part])}")
+    (deployed,) = wanted_deployments(tmp_path / "prefect.yaml")
+    assert (deployed.name, deployed.described["work_pool"]) == ("pool-preview/management-etl", management_pool())
 
 
 def test_every_file_it_names_exists() -> None:
