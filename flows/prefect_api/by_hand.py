@@ -106,13 +106,18 @@ class Hands:
         pool = await read_pool(self.api, name)
         try:
             if pool is not None and read_deletion(pool.description):
-                return Outcome(verdict, Result.DONE, _told(await undo_deletion(self.api, pool)))
+                return _outcome(verdict, await undo_deletion(self.api, pool))
             archive = newest_by_pool(await read_archives(self.api)).get(name)
             if archive is None:
                 return Outcome(verdict, Result.SKIPPED, "its archive is gone, or its deletion was undone meanwhile")
-            return Outcome(verdict, Result.DONE, _told(await restore(self.api, archive)))
+            return _outcome(verdict, await restore(self.api, archive))
         except BadInput as problem:
             return Outcome(verdict, Result.FAILED, str(problem))
+
+
+def _outcome(verdict: Verdict, restored: Restored) -> Outcome:
+    """One that could not be attached is no success, although the work pool is back."""
+    return Outcome(verdict, Result.FAILED if restored.failed else Result.DONE, _told(restored))
 
 
 def _told(restored: Restored) -> str:

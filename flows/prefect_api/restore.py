@@ -22,10 +22,11 @@ from flows.prefect_api.work_pools import read_pools
 @dataclass(frozen=True, slots=True)
 class Restored:
     """The names of the deployments that are attached again, and why which of the others are not; those that were
-    deleted meanwhile are neither."""
+    deleted meanwhile are neither. `failed` are those of `left` that should have been."""
 
     attached: tuple[str, ...] = ()
     left: tuple[tuple[str, str], ...] = ()
+    failed: frozenset[str] = frozenset()
 
 
 async def restore(api: Api, archive: Archive) -> Restored:
@@ -91,7 +92,11 @@ async def _attach_all(api: Api, archive: Archive, *, back_from: str = "") -> Res
     """Attach the deployments that are still there and have no pool, or that one, to the queues that they had."""
     queues = {each: queue.name for queue in archive.queues for each in queue.deployments}
     rows = sorted(await read_named_rows(api, list(queues)), key=lambda row: str(row["full_name"]))
-    return _summed([await _attach(api, archive, queues[row["id"]], row, back_from) for row in rows])
+    found = {row["id"]: await _attach(api, archive, queues[row["id"]], row, back_from) for row in rows}
+    # Nobody could ask for these again: once the pool is back there is nothing to restore.
+    for row in (row for row in rows if found[row["id"]].failed):
+        found[row["id"]] = await _attach(api, archive, queues[row["id"]], row, back_from)
+    return _summed(found.values())
 
 
 async def _attach(api: Api, archive: Archive, queue: str, row: Row, back_from: str) -> Restored:
@@ -109,12 +114,14 @@ async def _attach(api: Api, archive: Archive, queue: str, row: Row, back_from: s
     except NotFound:
         return Restored()
     except ApiProblem as problem:
-        return Restored(left=((name, str(problem)),))
+        return Restored(left=((name, str(problem)),), failed=frozenset({name}))
     return Restored((name,))
 
 
 def _summed(each: Iterable[Restored]) -> Restored:
     found = list(each)
     return Restored(
-        tuple(name for one in found for name in one.attached), tuple(pair for one in found for pair in one.left)
+        tuple(name for one in found for name in one.attached),
+        tuple(pair for one in found for pair in one.left),
+        frozenset(name for one in found for name in one.failed),
     )

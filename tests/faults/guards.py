@@ -5,6 +5,7 @@
 It takes some minutes, writes GUARDS.md, and fails where a test passes without the guard that it is about.
 """
 
+import os
 import shutil
 import sys
 import tempfile
@@ -73,8 +74,8 @@ GUARDS = (
     ),
     Guard(
         "A lost answer to a write is not taken for somebody else's write",
-        "flows/prefect_api/circuits.py", 'if row.get("value") != value:', "if row:",
-        "tests/faults/test_faults.py::test_whatever_fails_on_the_way_all_is_as_if_nothing_had[auto-pause: pause-lost]",
+        "flows/prefect_api/reconciling.py", 'if row.get("description") != note:', "if row:",
+        "tests/faults/test_faults.py::test_whatever_fails_on_the_way_all_is_as_if_nothing_had[reconcile-lost]",
     ),
     Guard(
         "A turn that a killed run left undone is taken up",
@@ -96,7 +97,7 @@ GUARDS = (
     Guard(
         "Lists are complete, also where they change between two pages",
         "flows/prefect_api/paging.py", 'if offset and (not page or page[0]["id"] not in made):', "if False:",
-        "tests/test_paging.py::test_misses_no_row_when_another_goes_between_two_pages",
+        "tests/test_paging.py::test_misses_no_row_that_was_there_all_the_time",
     ),
     Guard(
         "The server's clock is the one that counts",
@@ -129,10 +130,12 @@ def fails_without(guard: Guard, copy: Path) -> bool:
     if text.count(guard.code) != 1:
         raise SystemExit(f"{guard.file} has {text.count(guard.code)} times, not once: {guard.code}")
     file.write_text(text.replace(guard.code, guard.without))
+    # Commands that tests start are to be the copy's as well.
+    environment = os.environ | {"PYTHONPATH": str(copy)}
     command = [sys.executable, "-m", "pytest", "-n", "0", "-m", "", "-q", "-x", guard.test]
     try:
         # 1: tests were run and one failed. Any other code would be a mistake of this list.
-        return run(command, cwd=copy, check=False, stdout=DEVNULL).returncode == 1
+        return run(command, cwd=copy, env=environment, check=False, stdout=DEVNULL).returncode == 1
     finally:
         file.write_text(text)
 

@@ -19,17 +19,23 @@ pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.usefixtures("sh
 ACTING = [job for job in JOBS if job not in LOOKING]
 # The next run, and one more where that found something only half known.
 RUNS_AFTER = 2
+TOLD_OF_PROGRESS = 2
 
 
 @pytest.mark.parametrize("job", ACTING)
 async def test_what_a_killed_run_left_is_finished_or_undone(world: World, proxy: Proxy, tried: Tried, job: str) -> None:
     usual = await clean(world, proxy, job)
-    wrong = []
+    wrong, killed = [], 0
     for at, case in zip(usual.changes, await JOBS[job](world, len(usual.changes)), strict=True):
-        assert await asyncio.to_thread(dies_at, proxy, world, case, at), f"{job} made no write {at}"
+        if not await asyncio.to_thread(dies_at, proxy, world, case, at):
+            # How often it tells how far it is depends on how long it takes: it had come to its end before.
+            assert case.stands() == usual.stands, f"{job} made no write {at}"
+            continue
+        killed += 1
         tried.note(job, "kill -9", "KILLED")
         wrong += [f"write {at} {usual.writes[at]}: {each}" for each in await left(case, usual)]
     assert not wrong, "\n".join(wrong)
+    assert killed >= len(usual.changes) - TOLD_OF_PROGRESS
 
 
 @pytest.mark.parametrize("job", ACTING)

@@ -88,6 +88,7 @@ def test_no_secret_is_in_anything_that_is_written(vault: Vault) -> None:
     pools = [vault.hoard(name) for name in ("watched", "going")]
     spec = vault.spec("watched")
     vault.run("inventory")
+    vault.run("inventory", pools=["watched"])
     vault.run("preview", calendar=True)
     vault.run("auto_pause", pools=pools, dry_run=False, limit=UNLIMITED)
     retention = {"finished_days": 0.00001, "late_hours": 0.00001, "keep_last": 0, "keep_latest_failure": False}
