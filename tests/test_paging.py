@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.prefect_api.client import Api, ApiProblem
-from flows.prefect_api.paging import PAGE, read_all, read_all_unordered, read_moving
+from flows.prefect_api.paging import PAGE, NotWhole, read_all, read_all_unordered, read_moving
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +100,14 @@ async def test_says_so_where_a_list_cannot_be_read_whole() -> None:
 
     with pytest.raises(ApiProblem, match="could not be read whole"):
         await read_all_unordered(Forgetful(numbered(600)).as_api(), "/", {}, what="queues")
+
+
+async def test_gives_a_long_list_up_soon_where_most_of_its_order_is_made_anew_for_each_page() -> None:
+    server = ListServer([{"id": str(number), "name": number % 3} for number in range(3000)], shuffle_ties=True)
+    with pytest.raises(NotWhole):
+        await read_all_unordered(server.as_api(), "/", {}, what="queues")
+    # Twice, not once for each length of a page.
+    assert server.pages < 2 * 3000 / 150
 
 
 async def test_finds_a_worker_that_moves_up_while_the_list_is_read() -> None:

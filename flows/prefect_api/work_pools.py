@@ -10,7 +10,7 @@ from typing import Any
 from flows.policy.facts import DEFAULT_HEARTBEAT, PoolFacts, QueueFacts, TemplateFacts, WorkerFacts
 from flows.policy.redaction import plain_secrets, template_variables
 from flows.prefect_api.client import Api, NotFound, decode, instant
-from flows.prefect_api.paging import Row, read_all, read_all_unordered, read_moving
+from flows.prefect_api.paging import NotWhole, Row, read_all, read_all_unordered, read_moving
 from flows.prefect_api.paths import pool_path
 
 # The list of all queues costs a request for 200 of them, the queues of one pool cost a request for each pool.
@@ -38,16 +38,23 @@ async def change_pool(api: Api, name: str, changes: dict[str, Any]) -> None:
 
 async def read_queues(api: Api, pools: Sequence[str], *, pools_on_server: int) -> dict[str, list[QueueFacts]]:
     """The queues of these pools, by pool; a pool that is gone has none."""
-    if len(pools) * QUEUES_PER_REQUEST_GUESS < pools_on_server:
+    rows = await _every_queue(api) if len(pools) * QUEUES_PER_REQUEST_GUESS >= pools_on_server else None
+    if rows is None:
         each = await asyncio.gather(*(_of_pool(api, pool, "queues") for pool in pools))
         rows = [row for found in each for row in found or ()]
-    else:
-        rows = await read_all_unordered(api, "/work_queues/filter", {}, what="work queues")
     wanted = dict.fromkeys(pools)
     found: dict[str, list[QueueFacts]] = {pool: [] for pool in pools}
     for queue in decode((row for row in rows if row["work_pool_name"] in wanted), "work queue", _queue):
         found[queue.pool].append(queue)
     return {pool: sorted(queues, key=lambda queue: (queue.priority, queue.name)) for pool, queues in found.items()}
+
+
+async def _every_queue(api: Api) -> list[Row] | None:
+    """None where the server's one list of them cannot be read whole: it is ordered by name, and most have the same."""
+    try:
+        return await read_all_unordered(api, "/work_queues/filter", {}, what="work queues")
+    except NotWhole:
+        return None
 
 
 async def read_workers(api: Api, pools: Sequence[str]) -> dict[str, list[WorkerFacts] | None]:

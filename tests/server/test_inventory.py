@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flows.prefect_api import connect, deployments, paging, work_pools
 from tests.rest import Rest, unique, wait_for
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +53,32 @@ async def test_counts_what_each_pool_has(inventory: Any, rest: Rest) -> None:
         "findings": "",
     }  # fmt: skip
     assert row["findings"] == "late-runs, queue-paused"
+
+
+async def test_is_whole_where_the_lists_of_all_queues_and_deployments_are_not(
+    inventory: Any, rest: Rest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Postgres, where thousands of queues have the same name, by which the list is ordered."""
+    names = [unique("queues") for _ in range(3)]
+    for name in names:
+        rest.pool(name)
+        rest.ask(f"/work_pools/{name}/queues", name="fast")
+        rest.deployment(name)
+    read = paging.read_all_unordered
+
+    async def not_whole(api: Api, path: str, body: dict[str, Any], **options: Any) -> Any:
+        if path == "/work_queues/filter" or (path == "/deployments/filter" and "flows" not in body):
+            raise paging.NotWhole(path)
+        return await read(api, path, body, **options)
+
+    monkeypatch.setattr(work_pools, "read_all_unordered", not_whole)
+    monkeypatch.setattr(deployments, "read_all_unordered", not_whole)
+    await take(inventory)
+    rows = {row["pool"]: row for row in rest.table("pool-inventory-table")}
+    assert [rows[name]["queues"] for name in names] == [2, 2, 2]
+    async with connect() as api:
+        found = await deployments.read_rows(api, {})
+        assert len(found) == await deployments.count_deployments(api, {})
 
 
 async def test_is_not_upset_by_odd_pools(inventory: Any, rest: Rest) -> None:
