@@ -66,7 +66,7 @@ async def test_is_whole_where_the_lists_of_all_queues_and_deployments_are_not(
         rest.deployment(name)
     read = paging.read_all_unordered
 
-    async def not_whole(api: Api, path: str, body: dict[str, Any], **options: Any) -> Any:
+    async def not_whole(api: Any, path: str, body: dict[str, Any], **options: Any) -> Any:
         if path == "/work_queues/filter" or (path == "/deployments/filter" and "flows" not in body):
             raise paging.NotWhole(path)
         return await read(api, path, body, **options)
