@@ -45,7 +45,7 @@ async def publish(
 
     With the ids of an `earlier` publication of the same run, that one is brought up to date instead.
     """
-    made = _parts(key, markdown, rows, calendar)
+    made = parts(key, markdown, rows, calendar)
     if len(earlier) == 1 + _number_of_tables(rows) + bool(calendar):
         for artifact_id, (_, _, data) in zip(earlier, made, strict=True):
             await api.write("PATCH", f"/artifacts/{artifact_id}", {"data": data, "description": description})
@@ -86,7 +86,7 @@ def _number_of_tables(rows: Sequence[Row]) -> int:
     return max(1, -(-len(rows) // ROWS_PER_PART))
 
 
-def _parts(key: str, markdown: str, rows: Sequence[Row], calendar: str) -> Iterator[tuple[str, str, str]]:
+def parts(key: str, markdown: str, rows: Sequence[Row], calendar: str) -> Iterator[tuple[str, str, str]]:
     """Key, type and data of each, one after the other: a long table is not in memory as a whole."""
     yield key, "markdown", markdown
     for number in range(_number_of_tables(rows)):

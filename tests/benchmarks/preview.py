@@ -4,6 +4,7 @@
 
 import sys
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -31,6 +32,7 @@ async def _poolkeeper(setting: Setting, meter: Meter) -> Totals:
     from flows.policy.foreseen import Question
     from flows.policy.preview import foresee
     from flows.policy.selection import select_pools
+    from flows.prefect_api.records import parts
     from flows.prefect_api.upcoming import observe_upcoming
     from flows.prefect_api.work_pools import read_pools
     from flows.report.preview import preview_report
@@ -45,7 +47,9 @@ async def _poolkeeper(setting: Setting, meter: Meter) -> Totals:
         with meter("foresee"):
             foreseen = foresee(facts, question)
         with meter("report"):
-            preview_report(foreseen, "pool-preview")
+            report = preview_report(foreseen, NAME)
+            for _ in parts(NAME, report.markdown, report.rows, report.calendar):
+                pass
     runs = [each.run for each in foreseen.expectations]
     return _totals(setting, len(foreseen.pools), ((run.due_at, str(run.deployment_id), run.id) for run in runs))
 
@@ -102,13 +106,23 @@ async def _read_runs(client: "PrefectClient", now: datetime, until: datetime) ->
 
 
 def _totals(setting: Setting, pools: int, rows: Iterable[Row]) -> Totals:
-    """`checksum` is of all the rows, so that two ways with the same one have the same rows."""
-    lines = sorted(f"{due.astimezone(UTC).isoformat()} {deployment} {run}" for due, deployment, run in rows)
+    """`checksum` is of all the rows, so that two ways with the same one have the same rows.
+
+    Of more than a preview lists, these are the ones that are due before the last one that it lists.
+    """
+    from flows.policy.preview import RUNS_LISTED
+
+    found = sorted((due.astimezone(UTC).isoformat(), deployment, run) for due, deployment, run in rows)
     expected = rows_of_the_fill(setting.size)
-    if len(lines) != expected:
-        sys.exit(f"There are {len(lines)} rows, but the fill makes {expected}.")
-    made = sum(not line.endswith(" ") for line in lines)
-    return {"pools": pools, "rows": len(lines), "made": made, "checksum": zlib.crc32("\n".join(lines).encode())}
+    if len(found) < min(expected, RUNS_LISTED):
+        sys.exit(f"There are {len(found)} rows, but the fill makes {expected}.")
+    if len(found) >= RUNS_LISTED:
+        found = found[: bisect_left(found, found[RUNS_LISTED - 1][:1])]
+    elif len(found) > expected:
+        sys.exit(f"There are {len(found)} rows, but the fill makes {expected}.")
+    made = sum(bool(run) for *_, run in found)
+    lines = "\n".join(" ".join(each) for each in found)
+    return {"pools": pools, "rows": len(found), "made": made, "checksum": zlib.crc32(lines.encode())}
 
 
 def rows_of_the_fill(size: Size) -> int:

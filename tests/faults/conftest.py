@@ -76,12 +76,12 @@ def keep_only_fleet(rest: Rest) -> None:
             rest.delete(f"/block_documents/{row['id']}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tried(request: pytest.FixtureRequest) -> Iterator[Tried]:
-    tried = Tried()
+    tried, failed = Tried(), request.session.testsfailed
     yield tried
-    if request.config.getoption("--fault-table") and not request.session.testsfailed:
-        tried.write()
+    if request.config.getoption("--fault-table") and request.session.testsfailed == failed:
+        tried.write(request.path.stem)
 
 
 @pytest.fixture
