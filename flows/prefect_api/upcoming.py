@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from sys import intern
 
 from flows.policy.facts import POLLED_RECENTLY, DeploymentFacts, PoolFacts
 from flows.policy.selection import Selection
@@ -106,14 +107,19 @@ def _made(row: Row) -> UpcomingRun | None:
         return None
     return UpcomingRun(
         due_at=datetime.fromisoformat(due).astimezone(UTC),
-        pool=row.get("work_pool_name"),
-        queue_id=row.get("work_queue_id"),
-        deployment_id=row["deployment_id"],
+        pool=_shared(row.get("work_pool_name")),
+        queue_id=_shared(row.get("work_queue_id")),
+        deployment_id=_shared(row["deployment_id"]),
         source=Source.SCHEDULED,
         id=row["id"],
         name=row["name"],
-        state_name=row["state_name"],
+        state_name=intern(row["state_name"]),
     )
+
+
+def _shared(text: str | None) -> str | None:
+    """What many runs have in common, once in memory: of each row it comes anew."""
+    return None if text is None else intern(text)
 
 
 def _occasion(row: Row) -> Occasion | None:
@@ -122,7 +128,7 @@ def _occasion(row: Row) -> Occasion | None:
     if word != MADE_BY_A_SCHEDULE or len(rest) != OCCASION_PARTS:
         return None
     try:
-        return rest[0], rest[1], datetime.fromisoformat(rest[2]).astimezone(UTC)
+        return intern(rest[0]), intern(rest[1]), datetime.fromisoformat(rest[2]).astimezone(UTC)
     except ValueError:
         # Somebody else's key that only begins like one.
         return None

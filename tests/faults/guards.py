@@ -73,11 +73,6 @@ GUARDS = (
         "tests/server/test_late_writes.py::test_a_pause_that_comes_after_it_was_closed_ends",
     ),
     Guard(
-        "A lost answer to a write is not taken for somebody else's write",
-        "flows/prefect_api/reconciling.py", 'if row.get("description") != note:', "if row:",
-        "tests/faults/test_faults.py::test_whatever_fails_on_the_way_all_is_as_if_nothing_had[reconcile-lost]",
-    ),
-    Guard(
         "A turn that a killed run left undone is taken up",
         "flows/policy/settling.py",
         "if _took_effect(last, by_step[earlier[-1]] if earlier else None, gate):", "if False:",
