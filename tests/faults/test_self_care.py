@@ -22,6 +22,8 @@ pytestmark = pytest.mark.faults
 SWITCH, STRANDED = "poolkeeper: the sweep has not completed", "poolkeeper: an own run is stranded"
 # Prefect takes no shorter one, and looks every 5 seconds.
 SHORTEST = 10
+# Longer than a worker on a busy machine takes to begin a run.
+BEGUN = 45
 SLOTS = 4
 HOUR = timedelta(hours=1)
 
@@ -51,7 +53,7 @@ class Home:
         return str(self.rest.ask(path, parameters=parameters)["id"])
 
     def until(self, run: str, state: str) -> None:
-        wait_for(lambda: self.state(run) == state, seconds=120, what=f"{run} to be {state}")
+        wait_for(lambda: self.state(run) == state, seconds=180, what=f"{run} to be {state}")
 
     def automation(self, name: str) -> Row:
         (found,) = [each for each in self.rest.ask("/automations/filter") if each["name"] == name]
@@ -73,11 +75,11 @@ class Home:
         self.rest.post("/events", json=[event]).raise_for_status()
 
     @contextmanager
-    def soon(self, name: str) -> Iterator[None]:
+    def soon(self, name: str, seconds: int = SHORTEST) -> Iterator[None]:
         """The automation waits for seconds only; afterwards it is as written."""
         body = self.automation(name)
         kept = {key: body[key] for key in ("name", "description", "enabled", "trigger", "actions")}
-        body["trigger"]["within"] = SHORTEST
+        body["trigger"]["within"] = seconds
         self.rest.put(f"/automations/{body['id']}", json=kept).raise_for_status()
         try:
             yield
@@ -194,7 +196,7 @@ def test_the_server_ends_own_runs_that_nobody_works_on_and_no_others(home: Home)
 
 
 def test_runs_that_a_dead_worker_had_claimed_do_not_wedge_it(home: Home) -> None:
-    with home.soon(STRANDED):
+    with home.soon(STRANDED, BEGUN):
         claimed = [home.run("pool-inventory", "PENDING") for _ in range(SLOTS)]
         with working("management", home.environment):
             home.until(home.start("pool-auto-pause", dry_run=True), "COMPLETED")
@@ -205,7 +207,7 @@ def test_a_worker_that_is_killed_with_all_it_runs_does_not_wedge_it(home: Home) 
     """The drain waits for a run that goes on, and would hold its slot for good."""
     pool = unique("busy")
     home.rest.run(home.rest.deployment(home.rest.pool(pool)["name"]), "RUNNING")
-    with ExitStack() as stack, home.soon(STRANDED):
+    with ExitStack() as stack, home.soon(STRANDED, BEGUN):
         command = [*PREFECT, "worker", "start", "--pool", "management", "--type", "process", "--name", "killed"]
         worker = start(command, home.environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"})
         stack.callback(stop, worker)
