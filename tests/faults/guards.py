@@ -102,7 +102,7 @@ GUARDS = (
     ),
     Guard(
         "The server ends own runs that nobody works on",
-        "deployments/automations.yaml", "after: [prefect.flow-run.Pending, ", "after: [",
+        "deployments/automations.yaml", "      - prefect.flow-run.Pending\n", "",
         "tests/faults/test_self_care.py::test_runs_that_a_dead_worker_had_claimed_do_not_wedge_it",
     ),
     Guard(

@@ -114,6 +114,9 @@ async def test_delete_and_restore_give_back_the_same_pool(place: Place, rest: Re
     await ask("pause", place.name, reason="before")
     before = place.now()
     state = await ask("delete", place.name, delete=ARCHIVE)
+    if "runs not ended" in state.message:
+        # Prefect's scheduler had made them at that very moment; now the deployments are paused.
+        state = await ask("delete", place.name, delete=ARCHIVE)
     assert state.type.value == "COMPLETED", state.message
     assert not place.exists()
     assert [paused(rest, each) for each in (*going.values(), own)] == [True, True, True]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.project import wanted_deployments
+from deployments.project import wanted_automations, wanted_deployments
 from tests.rest import Rest, wait_for
 from tests.server.test_commands import POOLKEEPER, poolkeeper
 
@@ -120,11 +120,12 @@ def test_shows_a_fleet_with_right_findings(once: str) -> None:
     found = findings(once)
     # By now it is paused, or tries again already.
     assert "failing" in found.pop("demo-failing").split()
+    # Where the machine is slow, as many runs of the keeper go on at once as it has slots.
+    assert found.pop("management") in ("", "saturated")
     assert found == {
         "demo-healthy": "",
         "demo-no-worker": "no-online-worker late-runs",
         "demo-paused": "paused late-runs",
-        "management": "",
     }
     assert re.search(r"pool-inventory +http://127\.0\.0\.1:\d+/artifacts/artifact/[0-9a-f-]{36}", once)
 
@@ -171,7 +172,7 @@ def test_a_second_time_makes_no_second_fleet(again: Up) -> None:
     with Rest(again.url()) as rest:
         assert {pool["name"] for pool in rest.ask("/work_pools/filter")} == {*DEMO, "management"}
         assert rest.ask("/deployments/count") == len(DEMO) + len(wanted_deployments())
-        assert len(rest.ask("/automations/filter")) == 3
+        assert len(rest.ask("/automations/filter")) == sum(each.block is None for each in wanted_automations())
         assert {worker["name"] for worker in rest.ask("/work_pools/management/workers/filter")} == {
             next(iter(rest.ask("/work_pools/demo-healthy/workers/filter")))["name"]
         }
