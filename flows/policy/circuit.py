@@ -88,9 +88,9 @@ class Circuit(BaseModel):
         circuit = self
         while circuit.length > longest and circuit.story:
             circuit = circuit.model_copy(update={"story": circuit.story[1:]})
-        return (
-            circuit if circuit.length <= longest else circuit.model_copy(update={"reason": self.reason[:SHORT_REASON]})
-        )
+        if circuit.length > longest:
+            circuit = circuit.model_copy(update={"reason": self.reason[:SHORT_REASON]})
+        return circuit
 
     @property
     def length(self) -> int:

@@ -186,13 +186,15 @@ class _Look:
         own = self.memory.of(gate.target)
         circuits = list(kept) or [each for each in [settle([], gate, self.question.rules.now).circuit] if each]
         last = circuits[-1]
+        is_told = False
         if kept and last.applied and gate.note is not None and gate.note.tag != last.tag:
             await self._events_told(gate)
+            is_told = True
             late = is_written_late(self.api, gate.target, gate.note, last.since, is_paused=gate.is_paused)
             gate = replace(gate, is_late=await late)
         if last.phase is Phase.CLOSED and last.applied:
             return gate
-        if own and gate.touched_at is not None and gate.touched_at > own[-1].kept_at:
+        if own and not is_told and gate.touched_at is not None and gate.touched_at > own[-1].kept_at:
             await self._events_told(gate)
         opened = [each for each in circuits if each.phase is Phase.OPEN]
         tried = [each for each in circuits if each.phase is Phase.HALF_OPEN and each.probe_limit is not None]
