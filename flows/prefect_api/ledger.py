@@ -24,6 +24,7 @@ from flows.prefect_api.client import Api, NotFound, instant
 from flows.prefect_api.flow_runs import read_run_rows
 from flows.prefect_api.paging import PAGE, Row, read_all, read_all_unordered
 from flows.prefect_api.paths import pool_path
+from flows.prefect_api.silence import Silence
 
 KEY = "pool-cleanup-ledger"
 TABLE = re.compile(rf"{JOB}(-.+)?-table(-\d+)?")
@@ -71,7 +72,7 @@ async def complete_ledgers(api: Api) -> tuple[str, ...]:
 
 async def _is_dead(api: Api, row: Row) -> bool:
     """Whether nobody writes this ledger any more."""
-    written, begun = instant(row["updated"]), anyio.current_time()
+    written, silence = instant(row["updated"]), Silence(api)
     while written is not None:
         try:
             now = instant((await api.read(f"/artifacts/{row['id']}"))["updated"])
@@ -79,9 +80,7 @@ async def _is_dead(api: Api, row: Row) -> bool:
             return False
         if now != written:
             return False
-        # A clock that was set back would have all wait for it; this one is never set.
-        waited = timedelta(seconds=anyio.current_time() - begun)
-        if max(waited, await api.server_time() - written) >= DEAD_AFTER:
+        if await silence.since(written) >= DEAD_AFTER:
             return True
         await anyio.sleep(ASK_AGAIN)
     return True

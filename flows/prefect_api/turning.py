@@ -19,6 +19,7 @@ from flows.prefect_api.bookings import Booking, book
 from flows.prefect_api.circuits import KeptCircuit, Memory, forget, keep_changed, keep_new, read_again
 from flows.prefect_api.client import Api, Refused
 from flows.prefect_api.gates import read_gate, set_gate
+from flows.prefect_api.silence import Silence
 from flows.prefect_api.waiting import drop, put_off, read_waiting, still_waiting
 
 # A run that wrote a turn down carries it out within a second. One that has not by then has died.
@@ -89,14 +90,12 @@ class Turning:
         step = decided.watched.settled.abandoned
         target = decided.watched.gate.target
         abandoned = next((each for each in self.memory.of(target) if each.circuit.step == step), None)
-        begun = anyio.current_time()
+        silence = Silence(self.api)
         while abandoned is not None:
             there = await read_again(self.api, abandoned)
             if there is None or there.circuit.applied:
                 return False
-            # A clock that was set back would have all wait for it; this one is never set.
-            waited = timedelta(seconds=anyio.current_time() - begun)
-            if max(waited, await self.api.server_time() - there.kept_at) >= DEAD_AFTER:
+            if await silence.since(there.kept_at) >= DEAD_AFTER:
                 return await forget(self.api, there)
             await anyio.sleep(ASK_AGAIN)
         return True

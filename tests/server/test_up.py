@@ -147,7 +147,10 @@ def test_shows_the_next_hours_of_each_pool(once: str) -> None:
     hours = once.split("next hours", 1)[1]
     rows = {line.split()[0]: line.split()[-4:] for line in hours.splitlines()[1:6]}
     assert set(rows) == {*DEMO, "management"}
-    assert rows["demo-paused"][2:] == ["5", "288"] or rows["demo-paused"][2:] == ["5", "287"]
+    overdue, scheduled = map(int, rows["demo-paused"][2:])
+    # A run every five minutes comes due while the command goes on, for fifteen minutes at most.
+    assert 5 <= overdue <= 8
+    assert scheduled in (287, 288)
     assert rows["demo-healthy"][3] == "·"
     assert re.search(r"pool-preview +http://127\.0\.0\.1:\d+/artifacts/artifact/[0-9a-f-]{36}", once)
 
