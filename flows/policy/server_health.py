@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# From these versions on (major, minor) Prefect 3.8 does not work, and why.
+# From these versions on (major, minor) Prefect does not work, and why.
 BREAKING = {
     "fastapi": ((0, 151), "its API refuses explicit nulls with 422, or its server does not import"),
     "sqlalchemy": ((2, 1), "its scheduler makes no runs at all, without an error"),

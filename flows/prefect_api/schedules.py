@@ -9,12 +9,14 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from importlib.metadata import version
 from itertools import groupby, islice, product
 from textwrap import shorten
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from dateutil import rrule
+from packaging.version import Version
 from prefect._vendor.croniter import croniter
 from prefect.server.schemas.schedules import MAX_ITERATIONS, CronSchedule, IntervalSchedule, RRuleSchedule
 from pydantic import ValidationError
@@ -33,10 +35,12 @@ MINUTE, HOUR, SECONDS = 0, 1, 5
 RANGES = {MINUTE: 60, HOUR: 24, SECONDS: 60}
 CRON_FIELDS = (5, 6)
 LONGEST_REASON = 120
-# From this version on Prefect reads wall times with another library. A time that the clocks skip is then an hour
-# later instead of an hour earlier, the two times at which they show the same are told apart, and parts of seconds are
-# rounded in its own way.
-SKIPPED_TIMES_COME_LATER = TIMES_SHOWN_TWICE_COUNT = PARTS_OF_SECONDS_ARE_ROUNDED = sys.version_info >= (3, 13)
+# From this Python on Prefect reads wall times with another library: the two times at which the clocks show the same are
+# told apart, and parts of seconds are rounded in its own way.
+TIMES_SHOWN_TWICE_COUNT = PARTS_OF_SECONDS_ARE_ROUNDED = sys.version_info >= (3, 13)
+# Of a cron expression, a time that the clocks skip is then an hour later instead of an hour earlier; Prefect 3.9 reads
+# cron expressions like that on every Python.
+SKIPPED_TIMES_COME_LATER = sys.version_info >= (3, 13) or Version(version("prefect")) >= Version("3.9")
 
 Schedule = CronSchedule | IntervalSchedule | RRuleSchedule
 

@@ -14,6 +14,9 @@ from deployments.project import wanted_automations, wanted_deployments
 from tests.rest import Rest, wait_for
 from tests.server.test_commands import POOLKEEPER, poolkeeper
 
+# A server, five workers and the runs of a fleet, three times over.
+pytestmark = pytest.mark.long
+
 DEMO = {"demo-healthy", "demo-failing", "demo-paused", "demo-no-worker"}
 
 
