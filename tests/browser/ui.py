@@ -10,7 +10,7 @@ import httpx
 from tests.rest import wait_for
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Response
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Ui:
     def submit(self) -> str:
         """The id of the run that is made. Where SQLite was busy, a person clicks again."""
         for _ in range(5):
-            with self.page.expect_response(lambda answer: answer.url.endswith("/create_flow_run")) as made:
+            with self.page.expect_response(is_decisive) as made:
                 self.page.get_by_role("button", name="Submit").click()
             if made.value.status != httpx.codes.SERVICE_UNAVAILABLE:
                 break
@@ -52,10 +52,13 @@ class Ui:
         """A report, from the page of its run."""
         self.open(f"/runs/flow-run/{run_id}")
         self.page.get_by_text("Artifacts", exact=True).click()
+        report, versions = f"a[href$='/artifacts/artifact/{artifact_id}']", f"a[href$='/artifacts/key/{key}']"
         if self.is_newer:
-            # There, a run leads to all versions of what it has left.
-            self.page.locator(f"a[href$='/artifacts/key/{key}']").first.click()
-        self.page.locator(f"a[href$='/artifacts/artifact/{artifact_id}']").first.click()
+            # There, up to Prefect 3.8, a run leads first to all versions of what it has left.
+            link = self.page.locator(f"{report}, {versions}").first
+            if (link.get_attribute("href") or "").endswith(key):
+                link.click()
+        self.page.locator(report).first.click()
 
     @property
     def report(self) -> "Locator":
@@ -135,3 +138,8 @@ class Ui:
             button.press("ArrowDown")
         for option in options:
             self.page.get_by_role("option", name=option, exact=True).click()
+
+
+def is_decisive(answer: "Response") -> bool:
+    """Whether a form's answer is here: the run that is made, or what keeps it from being made."""
+    return answer.url.endswith("/create_flow_run") or (answer.url.endswith("/schemas/validate") and not answer.ok)

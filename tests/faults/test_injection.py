@@ -1,19 +1,16 @@
 """Names that are Markdown, HTML, templates, line ends or very long: text, wherever the flows and commands put them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from flows.policy.words import INVISIBLE
 from tests.faults.jobs import pool_path
-from tests.processes import flow_process, free_port
+from tests.faults.transcript import Transcript
+from tests.processes import free_port
 from tests.rest import Rest, Row, unique, wait_for
 from tests.server.breaker import UNLIMITED
-from tests.server.test_commands import poolkeeper
 from tests.servers import prefect_environment, running_server
 
 pytestmark = pytest.mark.faults
@@ -28,31 +25,12 @@ NAME = (
 )
 TEXT = f'{NAME} <img src="x" onerror="s"> {{% raw %}} &amp; ../../x?y#z\n{FORGED}'
 LONG = "long" * 2560
-SECONDS_FOR_A_FLOW = 120
 OLD = {"finished_days": 0.00001, "late_hours": 0.00001, "keep_last": 0, "keep_latest_failure": False}
 DELETING = {"archive_deployments": True, "cancel_runs": True}
 
 
-@dataclass
-class Village:
+class Village(Transcript):
     """A server with the keeper deployed, and work pools of which everything has such names."""
-
-    rest: Rest
-    environment: dict[str, str]
-    folder: Path
-    printed: dict[str, str] = field(default_factory=dict)
-
-    def run(self, entry: str, end: str = "COMPLETED", **parameters: Any) -> str:
-        process = flow_process(entry, parameters, self.environment)
-        text = process.communicate(timeout=SECONDS_FOR_A_FLOW)[0]
-        self.printed[f"{len(self.printed)} {entry}"] = text
-        assert any(line.startswith(f"{end} ") for line in text.splitlines()), text.replace(LONG, "LONG")[-4000:]
-        return text
-
-    def command(self, words: str) -> str:
-        done = poolkeeper(words, self.environment)
-        self.printed[words] = done.stdout + done.stderr
-        return done.stdout
 
     def pool(self, name: str, text: str) -> str:
         """A work pool whose queue, deployment, runs, tags and worker are called like that as well."""

@@ -2,22 +2,19 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.processes import flow_process, free_port
+from tests.faults.transcript import Transcript
+from tests.processes import free_port
 from tests.rest import Rest, wait_for
 from tests.server.breaker import UNLIMITED
-from tests.server.test_commands import poolkeeper
 from tests.servers import prefect_environment, running_server
 
 pytestmark = pytest.mark.faults
 
 CANARY = "c4n4ry"
-SECONDS_FOR_A_FLOW = 120
 TEMPLATE = {
     "job_configuration": {"command": f"run --password {CANARY}", "env": "{{ env }}", "headers": {"token": CANARY}},
     "variables": {
@@ -33,24 +30,8 @@ CHANGED = json.loads(json.dumps(TEMPLATE).replace(CANARY, f"{CANARY}-2"))
 BY_HAND = {"reason": "the tests", "actor": "Ann"}
 
 
-@dataclass
-class Vault:
-    """A server whose password is the secret, work pools full of it, and all that was printed."""
-
-    rest: Rest
-    environment: dict[str, str]
-    folder: Path
-    printed: dict[str, str] = field(default_factory=dict)
-
-    def run(self, entry: str, **parameters: Any) -> None:
-        process = flow_process(entry, parameters, self.environment)
-        text = process.communicate(timeout=SECONDS_FOR_A_FLOW)[0]
-        self.printed[f"{entry} {parameters}"] = text
-        assert "Validation of flow parameters failed" not in text
-
-    def command(self, words: str) -> None:
-        done = poolkeeper(words, self.environment)
-        self.printed[words] = done.stdout + done.stderr
+class Vault(Transcript):
+    """A server whose password is the secret, and work pools full of it."""
 
     def hoard(self, name: str) -> str:
         """A work pool with the secret in its template, in a deployment, and in runs and their ends."""
