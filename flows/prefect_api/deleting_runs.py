@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
+from prefect import get_run_logger
 
 from flows.policy.cleanup.finished_runs import ENDED, FinishedFacts, FinishedRun, Past, keep_reason
 from flows.policy.cleanup.kinds import Scope
@@ -29,6 +30,7 @@ class FinishedRuns:
     gone: Counter[str] = field(default_factory=Counter)
     _places: Mapping[str, int] = field(init=False)
     _ahead: "Ahead | None" = None
+    _has_told: bool = False
 
     def __post_init__(self) -> None:
         self._places = {run.id: place for place, run in enumerate(self.facts.runs)}
@@ -94,10 +96,17 @@ class FinishedRuns:
         except (ServerFailed, Refused) as problem:
             if len(ids) == 1:
                 return set(), {ids[0]: str(problem)}
+            self._tell(problem)
             first = await self._delete(ids[: len(ids) // 2])
             second = await self._delete(ids[len(ids) // 2 :])
             return first[0] | second[0], first[1] | second[1]
         return set(answer["deleted"]), {}
+
+    def _tell(self, problem: Exception) -> None:
+        """Once a run: what a batch met with, its halves may be spared."""
+        if not self._has_told:
+            self._has_told = True
+            get_run_logger().warning("Runs could not be deleted at once, and are in halves: %s", problem)
 
     def _seen(self, id_: str) -> FinishedRun:
         return self.facts.runs[self._places[id_]]

@@ -1,6 +1,5 @@
 """Which requests a fault hits."""
 
-import re
 from collections.abc import Callable, Sequence
 
 from tests.faults.wire import Request
@@ -33,8 +32,17 @@ def from_write_on(number: int, fault: str) -> Choose:
     return choose
 
 
-def at_path(method: str, pattern: str, fault: str) -> Choose:
-    return lambda each: fault if each.method == method and re.fullmatch(pattern, each.path) else ""
+def at_first(path: str, fault: str) -> Choose:
+    """The first request of this path; the next ones are answered."""
+    hit: list[Request] = []
+
+    def choose(request: Request) -> str:
+        if request.path != path or hit:
+            return ""
+        hit.append(request)
+        return fault
+
+    return choose
 
 
 def sample(numbers: Sequence[int], most: int) -> list[int]:

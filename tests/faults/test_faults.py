@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api import drain
-from tests.faults.choice import Choose, at_read, at_write
+from tests.faults.choice import Choose, at_first, at_read, at_write
 from tests.faults.jobs import JOBS, Case, World, difference, pool_path, told
 from tests.faults.proxy import FAULTS, Proxy
 from tests.faults.table import Tried
@@ -99,6 +99,16 @@ async def test_whatever_fails_on_the_way_all_is_as_if_nothing_had(
         wrong += [f"{what}: {problem}" for problem in problems]
         tried.note(job, fault, state.type.value)
     assert not wrong, "\n".join(wrong)
+
+
+async def test_a_batch_that_is_refused_is_told_of_though_its_halves_are_not(world: World, proxy: Proxy) -> None:
+    (case,) = await JOBS["cleanup"](world, 1)
+    proxy.clear()
+    proxy.choose = at_first("/flow_runs/bulk_delete", "403")
+    state = await case.run()
+    proxy.clear()
+    assert state.is_completed(), state.message
+    assert await asyncio.to_thread(names_the_right, world, state)
 
 
 @pytest.mark.parametrize("job", LOOKING)

@@ -45,10 +45,8 @@ class Vault(Transcript):
         self.rest.run(deployment, "LATE")
         return name
 
-    def spec(self, pool: str) -> str:
-        path = self.folder / "pools.yaml"
-        pools = [{"name": pool, "type": "process", "base_job_template": CHANGED}]
-        pools.append({"name": "made-of-spec", "type": "process", "job_variables": {"env": {"PASSWORD": CANARY}}})
+    def spec(self, name: str, *pools: Any) -> str:
+        path = self.folder / name
         path.write_text(json.dumps({"version": 1, "pools": pools}))
         return str(path)
 
@@ -67,13 +65,18 @@ def test_no_secret_is_in_anything_that_is_written(vault: Vault) -> None:
     vault.command("deploy")
     vault.command("doctor")
     pools = [vault.hoard(name) for name in ("watched", "going")]
-    spec = vault.spec("watched")
+    changed = {"name": "watched", "type": "process", "base_job_template": {"inline": CHANGED}}
+    overridden = {"default": True, "overrides": {"env": {"PASSWORD": CANARY}}}
+    new = {"name": "made-of-spec", "type": "process", "base_job_template": overridden}
+    spec = vault.spec("pools.yaml", changed, new)
+    wrong = vault.spec("wrong.yaml", changed | {"base_job_template": CHANGED}, new | {"job_variables": overridden})
     vault.run("inventory")
     vault.run("inventory", pools=["watched"])
     vault.run("preview", calendar=True)
     vault.run("auto_pause", pools=pools, dry_run=False, limit=UNLIMITED)
     retention = {"finished_days": 0.00001, "late_hours": 0.00001, "keep_last": 0, "keep_latest_failure": False}
     vault.run("cleanup", pools=pools, retention=retention, dry_run=False, limit=UNLIMITED)
+    vault.run("reconcile", "FAILED", spec=wrong)
     vault.run("reconcile", spec=spec, dry_run=True)
     vault.run("reconcile", spec=spec, dry_run=False, limit=UNLIMITED)
     vault.run("reconcile", export=True)
