@@ -207,7 +207,7 @@ def test_a_template_stands_in_a_file_beside_the_spec(tmp_path: Path, name: str) 
     ("name", "content", "words"),
     [
         ("t.json", None, "'t.json': there is no such file"),
-        ("t.json", f'{{\n"a": "{CANARY}",\n}}', "'t.json', line 3: cannot be read as JSON"),
+        ("t.json", f'{{\n"a": "{CANARY}",\n"b"}}', "'t.json', line 3: cannot be read as JSON"),
         ("t.json", f'["{CANARY}"]', "'t.json': a base job template is a mapping"),
         ("t.json", '{"a": 1, "a": 2}', "'t.json': holds a key twice in one object"),
         ("t.json", '{"a": NaN}', "'t.json': holds what Prefect cannot keep at a"),
