@@ -18,6 +18,7 @@ READ_AT_ONCE = 20
 ANY_POOL: dict[str, Any] = {"work_pools": {}}
 CANCEL_NEW = "CANCEL_NEW"
 BY_NAME = {"sort": "NAME_ASC"}
+NEWEST_FIRST = {"sort": "CREATED_DESC"}
 # What makes a deployment's facts. Its parameters and their schema, of which there may be much more, are not among it.
 FIELDS = frozenset({
     "id", "name", "flow_id", "work_pool_name", "work_queue_id", "paused", "schedules", "global_concurrency_limit",
@@ -62,27 +63,25 @@ async def read_rows(api: Api, body: dict[str, Any], fields: Collection[str] = ()
     A server fails on a whole page for one deployment whose schedule it does not understand. Then pages are halved
     until that one is left out.
     """
-    body = {**body, "sort": "CREATED_DESC"}
     try:
         return await _whole(api, body, fields)
     except NotWhole:
         # Many were created at the same moment, by which the list is ordered.
         return await _by_flows(api, body, fields, [row["id"] for row in await read_all(api, "/flows/filter", BY_NAME)])
     except ServerFailed:
-        total = await count_deployments(api, {name: value for name, value in body.items() if name != "sort"})
+        total = await count_deployments(api, body)
     pages = [(start, min(PAGE, total - start)) for start in range(0, total, PAGE)]
     return [row for start, length in pages for row in await _around_the_unreadable(api, body, start, length)]
 
 
 async def _whole(api: Api, body: dict[str, Any], fields: Collection[str]) -> list[Row]:
-    return await read_all_unordered(api, "/deployments/filter", body, what="deployments", fields=fields)
+    return await read_all_unordered(api, "/deployments/filter", body | NEWEST_FIRST, what="deployments", fields=fields)
 
 
 async def _by_flows(api: Api, body: dict[str, Any], fields: Collection[str], flows: Sequence[str]) -> list[Row]:
     """Those of so many flows at a time that one page holds them, which loses nothing."""
     of_flows = {**body, "flows": {"id": {"any_": list(flows)}}}
-    question = {name: value for name, value in of_flows.items() if name != "sort"}
-    if len(flows) <= 1 or await count_deployments(api, question) < PAGE:
+    if len(flows) <= 1 or await count_deployments(api, of_flows) < PAGE:
         return await _whole(api, of_flows, fields) if flows else []
     half = len(flows) // 2
     first = await _by_flows(api, body, fields, flows[:half])
@@ -90,7 +89,7 @@ async def _by_flows(api: Api, body: dict[str, Any], fields: Collection[str], flo
 
 
 async def _around_the_unreadable(api: Api, body: dict[str, Any], offset: int, length: int) -> list[Row]:
-    page = {**body, "offset": offset, "limit": length}
+    page = body | NEWEST_FIRST | {"offset": offset, "limit": length}
     try:
         rows: list[Row] = await api.read("/deployments/filter", page, patient=False)
     except ServerFailed:

@@ -37,10 +37,11 @@ CRON_FIELDS = (5, 6)
 LONGEST_REASON = 120
 # From this Python on Prefect reads wall times with another library: the two times at which the clocks show the same are
 # told apart, and parts of seconds are rounded in its own way.
-TIMES_SHOWN_TWICE_COUNT = PARTS_OF_SECONDS_ARE_ROUNDED = sys.version_info >= (3, 13)
+WITHOUT_PENDULUM = sys.version_info >= (3, 13)
+TIMES_SHOWN_TWICE_COUNT = PARTS_OF_SECONDS_ARE_ROUNDED = WITHOUT_PENDULUM
 # Of a cron expression, a time that the clocks skip is then an hour later instead of an hour earlier; Prefect 3.9 reads
 # cron expressions like that on every Python.
-SKIPPED_TIMES_COME_LATER = sys.version_info >= (3, 13) or Version(version("prefect")) >= Version("3.9")
+SKIPPED_TIMES_COME_LATER = WITHOUT_PENDULUM or Version(version("prefect")) >= Version("3.9")
 
 Schedule = CronSchedule | IntervalSchedule | RRuleSchedule
 
