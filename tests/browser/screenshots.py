@@ -66,7 +66,7 @@ def take_all(browser: "Browser", site: Site, up: Up) -> None:
     run_id = site.start("pool-cleanup", **CLEARING, dry_run=False)
     assert site.until(run_id, "PAUSED")["state_type"] == "PAUSED"
     with photographer.window("pool-cleanup-approval", 1100) as ui:
-        ui.open_answer(run_id)
+        ui.open_answer(run_id, "finished runs")
         ui.fill(ANSWER)
     up.until_printed("recovered, back at")
     photographer.report("pool-auto-pause", "pool-auto-pause-demo-failing", 1000)

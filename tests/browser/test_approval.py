@@ -30,8 +30,7 @@ def waiting(ui: Ui, site: Site, attic: Attic) -> str:
 
 def answer(ui: Ui, site: Site, run_id: str, values: dict[str, Any]) -> tuple[str, str]:
     """The form with the plan, filled in. What became of the run, in words."""
-    dialog = ui.open_answer(run_id)
-    dialog.get_by_text(f"Delete {RUNS} finished runs").wait_for()
+    dialog = ui.open_answer(run_id, f"Delete {RUNS} finished runs")
     assert dialog.get_by_text("Completed 40 d ago").count() == 3
     ui.fill(values)
     dialog.get_by_role("button", name="Resume" if ui.is_newer else "Submit").click()

@@ -83,8 +83,8 @@ class Ui:
             link.click()
         return opened.value
 
-    def open_answer(self, run_id: str) -> "Locator":
-        """The form that a paused run waits at."""
+    def open_answer(self, run_id: str, plan: str) -> "Locator":
+        """The form that a paused run waits at, once it shows this of the plan, which comes a moment later."""
         self.open(f"/runs/flow-run/{run_id}")
         if self.is_newer:
             self.page.locator("button[aria-haspopup=menu]").first.click()
@@ -92,7 +92,7 @@ class Ui:
         else:
             self.page.get_by_role("button", name="Resume").click()
         dialog = self.page.get_by_text("Resume Flow Run").locator("xpath=ancestor::*[.//fieldset][1]")
-        dialog.wait_for()
+        dialog.get_by_text(plan).wait_for()
         return dialog
 
     def field(self, label: str) -> "Locator":
