@@ -73,6 +73,12 @@ class Ui:
         """The report as a person reads it. The newer UI shows it, takes it away and shows it again."""
         return wait_for(self.report.inner_text, what="the report")
 
+    def pictures(self, number: int) -> list["Locator"]:
+        """The report's pictures, once so many are seen beside its text."""
+        pictures = self.report.locator("img")
+        wait_for(lambda: self.read() and pictures.count() == number, what=f"pictures, {number} of them")
+        return pictures.all()
+
     def follow(self, place: str) -> "Page":
         """Where a report's first link of a kind leads; the older UI opens it in a new tab."""
         link = self.report.locator(f"a[href*='/{place}/']").first
@@ -91,7 +97,7 @@ class Ui:
             self.page.get_by_role("menuitem", name="Resume").click()
         else:
             self.page.get_by_role("button", name="Resume").click()
-        dialog = self.page.get_by_text("Resume Flow Run").locator("xpath=ancestor::*[.//fieldset][1]")
+        dialog = self.page.get_by_role("dialog").filter(has_text="Resume Flow Run")
         dialog.get_by_text(plan).wait_for()
         return dialog
 
