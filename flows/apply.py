@@ -38,10 +38,16 @@ Render = Callable[[Sequence[Outcome]], Report]
 Ask = Callable[[Plan], Awaitable[Approval]]
 # Called before each batch with what was done so far and what comes next. Words say why nothing more is to be begun.
 Proceed = Callable[[Sequence[Outcome], Sequence[Verdict]], Awaitable[str]]
+# Called once the report has every outcome.
+Finish = Callable[[], Awaitable[None]]
 
 
 async def goes_on(_done: Sequence[Outcome], _next: Sequence[Verdict]) -> str:
     return ""
+
+
+async def nothing_more() -> None:
+    return
 
 
 def same_pool(verdict: Verdict) -> Hashable:
@@ -64,6 +70,7 @@ class Acting:
     alike: Callable[[Verdict], Hashable] = same_pool
     ask: Ask | None = None
     proceed: Proceed = goes_on
+    finish: Finish = nothing_more
 
 
 def run_name() -> str:
@@ -85,16 +92,20 @@ async def conclude(job: Awaitable[State]) -> State:
 
 async def apply(api: Api, plan: Plan, render: Render, *, key: str, acting: Acting | None = None) -> State:
     """Publish the plan and, where a job acts, carry it out. The state's message is the report's verdict."""
-    end, outcomes = await _apply(api, plan, render, key, acting)
-    done = [outcome.verdict for outcome in outcomes if outcome.result is Result.DONE]
-    # A sweep that did nothing has nothing to tell.
-    if acting is None or done:
-        await bring_overview_up_to_date(api, done)
+    # Around all that is written: what changed is told last.
+    with telling() as tell:
+        end, outcomes = await _apply(api, plan, render, key, acting, tell)
+        if acting is not None:
+            await acting.finish()
+        done = [outcome.verdict for outcome in outcomes if outcome.result is Result.DONE]
+        # A sweep that did nothing has nothing to tell.
+        if acting is None or done:
+            await bring_overview_up_to_date(api, done)
     return end
 
 
 async def _apply(
-    api: Api, plan: Plan, render: Render, key: str, acting: Acting | None
+    api: Api, plan: Plan, render: Render, key: str, acting: Acting | None, tell: Tell
 ) -> tuple[State, Sequence[Outcome]]:
     shown = render(_all(plan, Result.PLANNED))
     published = await _publish(api, key, shown)
@@ -107,8 +118,7 @@ async def _apply(
     approval = ALL if refusal or acting.ask is None else await _asked(plan, acting.ask)
     if isinstance(approval, UnsafePlan):
         refusal, approval = approval, ALL
-    with telling() as tell:
-        outcomes = await _carry_out(plan, acting, refusal, approval, tell)
+    outcomes = await _carry_out(plan, acting, refusal, approval, tell)
     done = render(outcomes)
     await _publish(api, key, done, published)
     return _end(outcomes, done.verdict, refusal, approval), outcomes

@@ -45,7 +45,6 @@ async def clear_away(api: Api, asked: Question, facts: Mapping[CleanupKind, Any]
         alike=rule_of,
         ask=ask if settings.approval == "ask" else None,
         proceed=pacing.proceed,
+        finish=pacing.close,
     )
-    end = await apply(api, decision.plan, render, key=key, acting=acting)
-    await pacing.close()
-    return end
+    return await apply(api, decision.plan, render, key=key, acting=acting)

@@ -28,7 +28,7 @@ STUMBLES = frozenset({500, 504})
 STUMBLE_WAITS = (1.0, 2.0, 4.0)
 # A server on SQLite has one writer at a time and says 503 to the others. It is free again in no time, while Prefect's
 # client would wait for 2, 4, 8, 16 and 32 seconds.
-BUSY_WAITS = ("0.1", "0.3", "1", "5", "30")
+BUSY_WAITS = ("0.1", "0.3", "1", "2", "30")
 # The server that has started this run is there: where it takes no connection, it is being started anew. Prefect's
 # client waits by itself once it has been connected.
 RESTART_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)

@@ -64,8 +64,8 @@ def emit_drift(pool: str, pool_id: str | None, words: str) -> None:
 def telling() -> Iterator[Tell]:
     """Emits an event for each change, whatever ends the block.
 
-    Those of runs are many, and a server that writes them down has the next batches wait: they go together, at the end
-    or after a while.
+    Those of runs are many, and while a server writes them down other writes wait, or are turned away on SQLite: they go
+    together, at the end or after a while.
     """
     waiting: deque[Outcome] = deque()
     since = anyio.current_time()

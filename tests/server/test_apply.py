@@ -1,6 +1,7 @@
 """A plan carried out: shown first, refused whole, or walked once with every outcome reported."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -115,15 +116,33 @@ async def test_nothing_is_done_where_a_plan_would_touch_what_is_protected(rest: 
     assert outcomes(rest, key) == {"a": "refused", "management": "refused"}
 
 
+def emitted(rest: Rest, event: str, name: str) -> dict[str, Any]:
+    """The one event of that kind about what has that name."""
+
+    def found() -> list[dict[str, Any]]:
+        events = rest.ask("/events/filter", filter={"event": {"name": [event]}})["events"]
+        return [each for each in events if each["resource"]["prefect.resource.name"] == name]
+
+    (only,) = wait_for(found, what="the event")
+    return only
+
+
 async def test_each_change_emits_one_event_with_its_reason(rest: Rest) -> None:
     name = unique("pool")
     await carry_out(unique("job"), plan_of(name), Pools())
-
-    def emitted() -> list[dict[str, Any]]:
-        found = rest.ask("/events/filter", filter={"event": {"name": ["poolkeeper.pool.paused"]}})["events"]
-        return [event for event in found if event["resource"]["prefect.resource.name"] == name]
-
-    (event,) = wait_for(emitted, what="the event")
+    event = emitted(rest, "poolkeeper.pool.paused", name)
     assert event["resource"]["prefect.resource.id"] == f"prefect.work-pool.id-{name}"
     assert event["payload"] == {"reason": f"pause {name}", "failed": 3}
     assert {related["prefect.resource.role"] for related in event["related"]} >= {"work-pool", "flow-run"}
+
+
+async def test_tells_of_runs_only_once_everything_else_is_written(rest: Rest) -> None:
+    name, written = unique("run"), []
+    cancelled = Verdict(Target(Kind.RUN, name, f"id-{name}", pool="etl"), Verb.CANCEL, "late", {})
+
+    async def finish() -> None:
+        written.append(datetime.now(UTC))
+
+    await carry_out(unique("job"), Plan("test-job", (cancelled,)), Pools(), finish=finish, population={Kind.RUN: 4})
+    event = emitted(rest, "poolkeeper.run.cancelled", name)
+    assert datetime.fromisoformat(event["occurred"]) > written[0]
