@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import anyio
-
 from flows.policy.blame import Suspect, place_blame
 from flows.policy.case import ROUNDED, Rules
 from flows.policy.circuit import Circuit, Gate, Phase
@@ -37,12 +35,12 @@ from flows.prefect_api.flow_runs import of_deployment
 from flows.prefect_api.gates import deployment_gates, pool_gate
 from flows.prefect_api.keeper import read_keeper
 from flows.prefect_api.touches import (
-    EVENTS_TAKE,
     is_limit_theirs,
     is_paused_anew,
     is_written_late,
     known_tags,
     resumed_at,
+    wait_for_events,
 )
 from flows.prefect_api.waiting import read_waiting
 from flows.prefect_api.work_pools import read_pools
@@ -213,8 +211,7 @@ class _Look:
     async def _events_told(self, gate: Gate) -> None:
         """Wait until the events of the last touch are written down."""
         if gate.touched_at is not None:
-            told = EVENTS_TAKE - (self.question.rules.now - gate.touched_at)
-            await anyio.sleep(max(0.0, told.total_seconds()))
+            await wait_for_events(gate.touched_at, self.question.rules.now)
 
     async def _probes(self, gate: Gate, circuit: Circuit, *, is_shadow: bool) -> Tally:
         """The runs since it is half-open; since a person's resume, where there was one meanwhile."""

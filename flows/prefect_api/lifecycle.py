@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import anyio
-
 from flows.policy.archive import Archive, choose, newest_by_pool
 from flows.policy.bad_input import BadInput
 from flows.policy.facts import PoolFacts
@@ -23,7 +21,7 @@ from flows.prefect_api.client import Api
 from flows.prefect_api.dependents import observe_dependents
 from flows.prefect_api.flow_runs import ACTIVE, in_states, read_runs
 from flows.prefect_api.keeper import Keeper, read_keeper
-from flows.prefect_api.touches import EVENTS_TAKE, is_paused_anew
+from flows.prefect_api.touches import is_paused_anew, wait_for_events
 from flows.prefect_api.waiting import read_waiting
 from flows.prefect_api.work_pools import read_pools
 
@@ -95,7 +93,7 @@ async def _is_paused_anew(api: Api, hand: Hand, pool: PoolFacts) -> bool:
     if note is None or note.tag != hand.booked or note.since is None:
         return False
     if pool.updated_at is not None:
-        await anyio.sleep(max(0.0, (EVENTS_TAKE - (hand.now - pool.updated_at)).total_seconds()))
+        await wait_for_events(pool.updated_at, hand.now)
     return await is_paused_anew(api, pool_target(pool), note.since, note.tag)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import anyio
+
 from flows.policy.lease import Note, read_note
 from flows.policy.pause_note import PauseNote, read_pause
 from flows.policy.plan import Kind, Target
@@ -44,6 +46,15 @@ async def is_paused_anew(api: Api, target: Target, since: datetime, tag: str) ->
     resumed = next((at for at, is_pause in switches if not is_pause and at > ours), None)
     later = [at for at, is_pause in switches if is_pause and at > ours and not _is_one_write(at, by_others)]
     return any(at - ours > SENT_AGAIN or (resumed is not None and at > resumed) for at in later)
+
+
+async def wait_for_events(touched_at: datetime, now: datetime) -> None:
+    """Wait until the events of a touch at that time are written down.
+
+    No longer than they take, where it seems to lie ahead because the server's clock was set back since.
+    """
+    remaining = min(EVENTS_TAKE, EVENTS_TAKE - (now - touched_at))
+    await anyio.sleep(max(0.0, remaining.total_seconds()))
 
 
 async def is_written_late(api: Api, target: Target, note: Note, after: datetime, *, is_paused: bool) -> bool:

@@ -101,6 +101,13 @@ GUARDS = (
         "tests/faults/test_clocks.py::TestTheServersClockIsTheOneThatCounts",
     ),
     Guard(
+        "Nobody waits for a time that a clock was set back from",
+        "flows/prefect_api/touches.py", "min(EVENTS_TAKE, EVENTS_TAKE - (now - touched_at))",
+        "EVENTS_TAKE - (now - touched_at)",
+        "tests/faults/test_clocks.py"
+        "::test_what_failed_before_the_clock_was_set_back_counts_and_the_pause_ends_by_the_new_time",
+    ),
+    Guard(
         "The server ends own runs that nobody works on",
         "deployments/automations.yaml", "      - prefect.flow-run.Pending\n", "",
         "tests/faults/test_self_care.py::test_runs_that_a_dead_worker_had_claimed_do_not_wedge_it",

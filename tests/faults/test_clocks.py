@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import anyio
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -146,8 +147,10 @@ async def test_what_failed_before_the_clock_was_set_back_counts_and_the_pause_en
     skewed.set(timedelta(0))
     pool = skewed.breaker.pool()
     pool.fail(4)
+    pool.change(description="touched in what is then the future")
     skewed.set(-HOUR)
-    await pool.look(recovery=COOLDOWN)
+    with anyio.fail_after(MINUTE.total_seconds()):
+        await pool.look(recovery=COOLDOWN)
     assert pool.is_paused, pool.rows()
     skewed.set(-HOUR + 11 * MINUTE)
     await pool.look(recovery=COOLDOWN)
