@@ -76,7 +76,7 @@ def skewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Skewed]:
     environment = prefect_environment(home, free_port())
     # Lengths of time stay as they are: they are told by another clock.
     faked = {"LD_PRELOAD": str(LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(clock.file)}
-    clock.environment = faked | {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    clock.environment = faked | {"FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     with served(environment | clock.environment) as url, Rest(url) as rest, breaking(rest, environment) as breaker:
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             yield Skewed(rest, clock, breaker, environment)
