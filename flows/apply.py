@@ -95,12 +95,12 @@ async def apply(api: Api, plan: Plan, render: Render, *, key: str, acting: Actin
     # Around all that is written: what changed is told last.
     with telling() as tell:
         end, outcomes = await _apply(api, plan, render, key, acting, tell)
-        if acting is not None:
-            await acting.finish()
         done = [outcome.verdict for outcome in outcomes if outcome.result is Result.DONE]
         # A sweep that did nothing has nothing to tell.
         if acting is None or done:
             await bring_overview_up_to_date(api, done)
+        if acting is not None:
+            await acting.finish()
     return end
 
 

@@ -210,8 +210,7 @@ class _Look:
 
     async def _events_told(self, gate: Gate) -> None:
         """Wait until the events of the last touch are written down."""
-        if gate.touched_at is not None:
-            await wait_for_events(gate.touched_at, self.question.rules.now)
+        await wait_for_events(gate.touched_at, self.question.rules.now)
 
     async def _probes(self, gate: Gate, circuit: Circuit, *, is_shadow: bool) -> Tally:
         """The runs since it is half-open; since a person's resume, where there was one meanwhile."""

@@ -92,8 +92,7 @@ async def _is_paused_anew(api: Api, hand: Hand, pool: PoolFacts) -> bool:
     note = read_pause(pool.description)
     if note is None or note.tag != hand.booked or note.since is None:
         return False
-    if pool.updated_at is not None:
-        await wait_for_events(pool.updated_at, hand.now)
+    await wait_for_events(pool.updated_at, hand.now)
     return await is_paused_anew(api, pool_target(pool), note.since, note.tag)
 
 

@@ -48,11 +48,13 @@ async def is_paused_anew(api: Api, target: Target, since: datetime, tag: str) ->
     return any(at - ours > SENT_AGAIN or (resumed is not None and at > resumed) for at in later)
 
 
-async def wait_for_events(touched_at: datetime, now: datetime) -> None:
-    """Wait until the events of a touch at that time are written down.
+async def wait_for_events(touched_at: datetime | None, now: datetime) -> None:
+    """Wait until the events of a touch at that time, if there was one, are written down.
 
     No longer than they take, where it seems to lie ahead because the server's clock was set back since.
     """
+    if touched_at is None:
+        return
     remaining = min(EVENTS_TAKE, EVENTS_TAKE - (now - touched_at))
     await anyio.sleep(max(0.0, remaining.total_seconds()))
 

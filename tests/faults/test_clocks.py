@@ -28,7 +28,7 @@ SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelt
 
 @dataclass
 class Clock:
-    """What the server takes for the time, read anew from a file each time that it asks."""
+    """What the server takes for the time, read anew from a file once a second."""
 
     file: Path
     environment: dict[str, str] = field(default_factory=dict)
